@@ -1,0 +1,334 @@
+/*
+ * BTL vmshm: bytes between virtual machines of one host, through a shared segment.
+ *
+ * Shapes in shared memory are in vmshm_format.h. What is here is private to the process.
+ *
+ * Where to look
+ *   parameters, start, modex            btl_vmshm_component.c
+ *   who can be reached, descriptors     btl_vmshm_module.c
+ *   memory of rings and cells           btl_vmshm_arena.c
+ *   peers, their proof and windows      btl_vmshm_endpoint.c
+ *   making and growing rings            btl_vmshm_open.c
+ *   finding rings                       btl_vmshm_listen.c
+ *   the sender's half of a ring         btl_vmshm_ring.h, btl_vmshm_send.c, btl_vmshm_sendi.c
+ *   the receiver's half                 btl_vmshm_progress.c
+ *   dead and silent peers               btl_vmshm_liveness.c
+ */
+#ifndef MCA_BTL_VMSHM_H
+#define MCA_BTL_VMSHM_H
+
+#include "opal_config.h"
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "opal/class/opal_free_list.h"
+#include "opal/class/opal_list.h"
+#include "opal/mca/btl/base/base.h"
+#include "opal/mca/btl/btl.h"
+#include "opal/threads/mutex.h"
+#include "opal/util/proc.h"
+
+#include "common_vmshm.h"
+#include "vmshm_atomic.h"
+#include "vmshm_layout.h"
+
+BEGIN_C_DECLS
+
+/* Most windows of one process: the control window and those that hot pairs made it grow by. */
+#define MCA_BTL_VMSHM_MAX_WINDOWS 16
+
+/* Two sizes of cell: eager messages and fragments of large ones. */
+enum { MCA_BTL_VMSHM_CELL_EAGER = 0, MCA_BTL_VMSHM_CELL_MAX = 1, MCA_BTL_VMSHM_CELL_CLASSES = 2 };
+
+struct mca_btl_vmshm_frag_t;
+
+/* What a slot of our ring holds until the peer has consumed it. */
+struct mca_btl_vmshm_inflight_t {
+    struct mca_btl_vmshm_frag_t *frag;  /* to complete, or NULL */
+    uint64_t cell;                      /* to take back: offset | class, or 0 */
+};
+typedef struct mca_btl_vmshm_inflight_t mca_btl_vmshm_inflight_t;
+
+/* A window of a peer that this process is registered to read. */
+struct mca_btl_vmshm_mapped_t {
+    uint64_t offset;
+    uint64_t length;
+    uint32_t index;
+};
+typedef struct mca_btl_vmshm_mapped_t mca_btl_vmshm_mapped_t;
+
+/* What liveness found out about a peer; written by the monitor, acted upon in progress. */
+enum {
+    MCA_BTL_VMSHM_FATE_ALIVE = 0,
+    MCA_BTL_VMSHM_FATE_LEFT,            /* it finalized */
+    MCA_BTL_VMSHM_FATE_DEAD,            /* its process slot was cleared or taken by another */
+    MCA_BTL_VMSHM_FATE_REBOOTED,        /* its VM has another epoch */
+    MCA_BTL_VMSHM_FATE_MARKED,          /* the host says the VM is gone */
+    MCA_BTL_VMSHM_FATE_SILENT,          /* no heartbeat for btl_vmshm_silence_limit */
+    MCA_BTL_VMSHM_FATE_NO_RING,         /* this process has no memory for a ring towards it */
+    MCA_BTL_VMSHM_FATE_BROKEN           /* what it wrote is not what the format allows */
+};
+
+/* A peer process, known by Open MPI (add_procs), or heard (its ring was found), or both. */
+struct mca_btl_base_endpoint_t {
+    opal_list_item_t super;             /* in component.working while it has something to do */
+    bool working;
+    opal_list_item_t retired_item;      /* in component.retired when its process is no more */
+    opal_mutex_t lock;                  /* the sender's half */
+
+    /* The sender's half: our ring towards the peer. */
+    struct vmshm_slot *out;             /* NULL until the first message */
+    uint64_t tail;                      /* position of the next message */
+    uint64_t head;                      /* as last read from the peer */
+    uint32_t out_mask;
+    uint32_t out_slots;
+    const struct vmshm_head *peer_head; /* NULL until the peer has found the ring */
+    mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
+    uint32_t callbacks;                 /* fragments in flight that must be completed */
+    uint64_t out_offset;                /* of the ring */
+    uint64_t old_offset;                /* of the ring before this one, 0: none to take back */
+    uint32_t old_slots;
+    uint64_t old_last;                  /* position of the switch to the present one */
+    opal_list_t pending;                /* fragments that wait for a slot or a cell */
+    opal_list_t done;                   /* consumed fragments whose callbacks are due */
+    uint64_t messages;                  /* sent so far */
+    uint64_t bytes;
+
+    /* The receiver's half: the peer's ring towards us. */
+    const struct vmshm_slot *in;        /* NULL until found */
+    uint64_t position;                  /* of the next message */
+    uint32_t in_mask;
+    uint32_t idle;                      /* polls in a row without a message */
+    struct vmshm_head *my_head;
+    uint64_t head_offset;
+
+    /* Who it is. */
+    uint32_t vm;
+    uint32_t slot;
+    uint32_t generation;
+    uint64_t control_offset;            /* of its control window */
+    uint64_t nonce;
+    uint64_t epoch;
+    uint64_t name;                      /* Open MPI's process name */
+    opal_proc_t *proc;                  /* NULL until add_procs */
+    volatile int32_t fate;
+    const char *broken_field;           /* with FATE_BROKEN */
+    const char *broken_why;
+    bool attended;                      /* its fate was acted upon */
+    mca_btl_vmshm_mapped_t mapped[MCA_BTL_VMSHM_MAX_WINDOWS];
+    uint32_t mapped_count;
+};
+typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
+typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
+
+OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);
+
+struct mca_btl_vmshm_arena_window_t {
+    uint64_t offset;
+    uint64_t length;
+    uint64_t used;
+    uint32_t index;
+};
+typedef struct mca_btl_vmshm_arena_window_t mca_btl_vmshm_arena_window_t;
+
+/* Offsets that can be handed out again, last in first out: the warmest comes first. */
+struct mca_btl_vmshm_stack_t {
+    uint64_t *items;
+    uint32_t count;
+    uint32_t room;
+};
+typedef struct mca_btl_vmshm_stack_t mca_btl_vmshm_stack_t;
+
+/* Memory of this process in its own windows. */
+struct mca_btl_vmshm_arena_t {
+    opal_mutex_t lock;
+    mca_btl_vmshm_arena_window_t windows[MCA_BTL_VMSHM_MAX_WINDOWS];
+    uint32_t count;
+    bool exhausted;                     /* the section gave no further window */
+    mca_btl_vmshm_stack_t cells[MCA_BTL_VMSHM_CELL_CLASSES];
+    size_t cell_bytes[MCA_BTL_VMSHM_CELL_CLASSES];
+    mca_btl_vmshm_stack_t rings[32];    /* by log2 of their slots */
+};
+typedef struct mca_btl_vmshm_arena_t mca_btl_vmshm_arena_t;
+
+struct mca_btl_vmshm_component_t {
+    mca_btl_base_component_3_0_0_t super;
+
+    /* parameters */
+    bool intra_vm;
+    bool report;
+    size_t window_size;
+    unsigned int max_windows;
+    unsigned int ring_slots;
+    unsigned int ring_slots_max;
+    unsigned int silence_warning;       /* s */
+    unsigned int silence_limit;         /* s, 0: never */
+
+    struct vmshm_member member;
+    struct vmshm_proc *self;            /* own entry of the process table */
+    mca_btl_vmshm_arena_t arena;
+    opal_free_list_t frags;
+    bool active;                        /* joined, module in use */
+
+    opal_mutex_t connect_lock;          /* one endpoint is made at a time */
+    pthread_mutex_t table_lock;         /* against the monitor: a thread Open MPI knows not of */
+    mca_btl_vmshm_endpoint_t **table;   /* [vms * procs], the present process of each slot */
+    opal_list_t retired;                /* endpoints of processes that are no more */
+
+    opal_mutex_t lock;
+    opal_list_t working;
+    volatile bool starved;              /* a fragment found no cell: look at every peer's head */
+
+    /* Rings that are polled: every time while messages come, in turn while they are silent. */
+    mca_btl_vmshm_endpoint_t **hot;
+    mca_btl_vmshm_endpoint_t **cold;
+    uint32_t hot_count;
+    uint32_t cold_count;
+    uint32_t roster_room;
+    uint32_t cold_next;
+    uint32_t bell_next;
+    const uint32_t *bell[VMSHM_MAX_VMS];  /* that each VM has for this process */
+    uint32_t bells[VMSHM_MAX_VMS];      /* as last heard */
+    uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again */
+    volatile int32_t polling;           /* one thread polls at a time, and never nested */
+
+    /* job keys whose processes may be heard */
+    uint8_t (*keys)[16];
+    uint32_t key_count;
+
+    /* liveness */
+    pthread_t monitor;
+    bool monitoring;
+    volatile bool stop;
+    pthread_mutex_t monitor_lock;
+    pthread_cond_t monitor_cond;
+    volatile int32_t attention;         /* some endpoint's fate changed, or a VM is silent */
+    uint32_t silent_ticks[VMSHM_MAX_VMS];
+    bool silence_noted[VMSHM_MAX_VMS];
+
+    mca_btl_base_module_error_cb_fn_t error_cb;
+};
+typedef struct mca_btl_vmshm_component_t mca_btl_vmshm_component_t;
+
+struct mca_btl_vmshm_t {
+    mca_btl_base_module_t super;
+};
+typedef struct mca_btl_vmshm_t mca_btl_vmshm_t;
+
+OPAL_MODULE_DECLSPEC extern mca_btl_vmshm_component_t mca_btl_vmshm_component;
+extern mca_btl_vmshm_t mca_btl_vmshm;
+
+static inline const struct vmshm_header *mca_btl_vmshm_header(void)
+{
+    return &mca_btl_vmshm_component.member.segment.header;
+}
+
+static inline void *mca_btl_vmshm_at(uint64_t offset)
+{
+    return vmshm_at(&mca_btl_vmshm_component.member, offset);
+}
+
+/* --- btl_vmshm_module.c */
+/* What a process published in the modex; false: nothing that we understand. */
+bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *address);
+int mca_btl_vmshm_module_start(void);
+void mca_btl_vmshm_module_stop(void);
+mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl,
+                                               struct mca_btl_base_endpoint_t *endpoint,
+                                               uint8_t order, size_t size, uint32_t flags);
+int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des);
+
+/* --- btl_vmshm_arena.c: offsets in the segment, 0 when there is no memory. Thread-safe. */
+/* first_bytes at the start of the first window are the caller's. */
+int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
+                             size_t eager_bytes, size_t max_bytes, struct vmshm_error *e);
+void mca_btl_vmshm_arena_fini(mca_btl_vmshm_arena_t *arena);
+/* *cell_class becomes the larger one, if only that has a cell left. */
+uint64_t mca_btl_vmshm_cell_take(mca_btl_vmshm_arena_t *arena, int *cell_class);
+void mca_btl_vmshm_cell_give(mca_btl_vmshm_arena_t *arena, uint64_t cell, int cell_class);
+/* vital: a first ring, without which the peer cannot be talked to. */
+uint64_t mca_btl_vmshm_ring_take(mca_btl_vmshm_arena_t *arena, uint32_t slots, bool vital);
+void mca_btl_vmshm_ring_give(mca_btl_vmshm_arena_t *arena, uint64_t ring, uint32_t slots);
+uint64_t mca_btl_vmshm_line_take(mca_btl_vmshm_arena_t *arena);
+
+/* --- btl_vmshm_endpoint.c */
+/* The endpoint of that very process, made if need be after proof; NULL and *e if not proven. */
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *address,
+                                                     struct vmshm_error *e);
+/* Where [offset, offset + length) of a peer's window is mapped, NULL if it is not the peer's. */
+const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                      uint64_t length);
+/* Stop reading from the endpoint: off the rosters, no reader of its windows any more. */
+void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- btl_vmshm_open.c */
+/* Make the ring towards the peer and ring its bell. Endpoint lock held. */
+int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint);
+/* Continue in a ring of more slots; false if that is not possible. Endpoint lock held. */
+bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint);
+/* Read the peer's head anew; takes back cells, moves consumed fragments to `done`. Endpoint lock
+ * held. */
+void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- btl_vmshm_listen.c */
+/* Look at one VM's bell, take the rings that are for us. Called by the poller only. */
+void mca_btl_vmshm_listen(uint32_t vm);
+/* Read from the ring that the peer has for us, if it has one. Called by the poller only. */
+void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint);
+/* Follow the peer to its next ring. False: the peer is broken, *why says how. */
+bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                               uint64_t first, const char **why);
+/* Accept processes that hold this key. */
+void mca_btl_vmshm_key_add(const uint8_t key[16]);
+
+/* --- btl_vmshm_send.c */
+int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
+                       struct mca_btl_base_endpoint_t *endpoint,
+                       struct mca_btl_base_descriptor_t *descriptor, mca_btl_base_tag_t tag);
+/* Try the pending fragments again. Endpoint lock held. */
+void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint);
+/* Have progress visit the endpoint. */
+void mca_btl_vmshm_work_on(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- btl_vmshm_sendi.c */
+int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
+                        struct mca_btl_base_endpoint_t *endpoint,
+                        struct opal_convertor_t *convertor, void *header, size_t header_size,
+                        size_t payload_size, uint8_t order, uint32_t flags,
+                        mca_btl_base_tag_t tag, mca_btl_base_descriptor_t **descriptor);
+
+/* --- btl_vmshm_progress.c */
+int mca_btl_vmshm_component_progress(void);
+/* Deliver what stands in the endpoint's ring, at most `budget` messages. */
+int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget);
+
+/* --- btl_vmshm_liveness.c */
+int mca_btl_vmshm_monitor_start(void);
+void mca_btl_vmshm_monitor_stop(void);
+/* Act on changed fates. Called from progress. */
+void mca_btl_vmshm_attend(void);
+/* What the peer wrote is not what the format allows: it is logged and given up in the next
+ * mca_btl_vmshm_attend(). Any lock may be held. */
+void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
+                               const char *why);
+
+/* --- btl_vmshm_report.c */
+/* Is vmshm named in the list of BTLs? */
+bool mca_btl_vmshm_is_asked_for(void);
+/* Is no BTL asked for that could serve another VM if this one cannot? */
+bool mca_btl_vmshm_is_alone(void);
+/* End the job if vmshm is alone and the job has ranks on other nodes. */
+void mca_btl_vmshm_end_if_alone(void);
+/* Log the failure to start; ends the job if nothing else could serve it. */
+void mca_btl_vmshm_unusable(const struct vmshm_error *e);
+/* Log, once, that a peer of this host cannot be reached; ends the job if nothing else could. */
+void mca_btl_vmshm_unreachable(const struct opal_proc_t *proc, const struct vmshm_error *e);
+/* After the modex: print the map, check the peers if vmshm is alone. Once. */
+void mca_btl_vmshm_survey(void);
+/* Printable name of a peer. */
+void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *text, size_t bytes);
+
+END_C_DECLS
+
+#endif

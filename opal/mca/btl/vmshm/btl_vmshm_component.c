@@ -1,0 +1,315 @@
+/* The component: parameters, start, modex. */
+#include "opal_config.h"
+
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_compat.h"
+
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "opal/mca/base/mca_base_var.h"
+#include "opal/mca/pmix/pmix.h"
+#include "opal/runtime/opal.h"
+#include "opal/runtime/opal_progress.h"
+#include "opal/util/output.h"
+#include "opal/util/show_help.h"
+
+#include "vmshm_config.h"
+
+static int mca_btl_vmshm_component_register(void);
+static int mca_btl_vmshm_component_open(void);
+static int mca_btl_vmshm_component_close(void);
+static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
+                                                            bool enable_progress_threads,
+                                                            bool enable_mpi_threads);
+
+mca_btl_vmshm_component_t mca_btl_vmshm_component = {
+    .super = {
+        .btl_version = {
+            MCA_BTL_DEFAULT_VERSION("vmshm"),
+            .mca_open_component = mca_btl_vmshm_component_open,
+            .mca_close_component = mca_btl_vmshm_component_close,
+            .mca_register_component_params = mca_btl_vmshm_component_register,
+        },
+        .btl_data = {
+            .param_field = MCA_BASE_METADATA_PARAM_NONE,
+        },
+        .btl_init = mca_btl_vmshm_component_init,
+        .btl_progress = mca_btl_vmshm_component_progress,
+    },
+};
+
+static void register_flag(const char *name, const char *help, bool *value)
+{
+    (void) mca_base_component_var_register(&mca_btl_vmshm_component.super.btl_version, name, help,
+                                           MCA_BASE_VAR_TYPE_BOOL, NULL, 0, 0, OPAL_INFO_LVL_3,
+                                           MCA_BASE_VAR_SCOPE_READONLY, value);
+}
+
+static void register_number(const char *name, const char *help, mca_base_var_info_lvl_t level,
+                            unsigned int *value)
+{
+    (void) mca_base_component_var_register(&mca_btl_vmshm_component.super.btl_version, name, help,
+                                           MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, level,
+                                           MCA_BASE_VAR_SCOPE_READONLY, value);
+}
+
+static int mca_btl_vmshm_component_register(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
+
+    (void) mca_base_var_group_component_register(&c->super.btl_version,
+                                                 "Shared memory between the virtual machines of "
+                                                 "one host");
+    (void) opal_common_vmshm_register();
+
+    c->intra_vm = false;
+    register_flag("intra_vm", "Serve ranks of the same VM, too: for tests, and for containers "
+                  "that share a segment but no PID namespace (default: false, vader does)",
+                  &c->intra_vm);
+    c->report = false;
+    register_flag("report", "Print at MPI_Init which ranks run in which VM and which pairs of "
+                  "ranks talk over the segment (default: false)", &c->report);
+    c->window_size = 4 * 1024 * 1024;
+    (void) mca_base_component_var_register(&c->super.btl_version, "window_size",
+                                           "Bytes of the segment that a process takes at start, "
+                                           "and again whenever its rings and cells need more "
+                                           "(default: 4194304)",
+                                           MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_5,
+                                           MCA_BASE_VAR_SCOPE_READONLY, &c->window_size);
+    c->max_windows = 8;
+    register_number("max_windows", "Windows that a process may take; beyond them messages wait in "
+                    "its own memory (default: 8, at most 16)", OPAL_INFO_LVL_5, &c->max_windows);
+    c->ring_slots = 32;
+    register_number("ring_slots", "Messages that a new ring towards a peer holds, 64 bytes each; a "
+                    "power of two (default: 32)", OPAL_INFO_LVL_5, &c->ring_slots);
+    c->ring_slots_max = 512;
+    register_number("ring_slots_max", "Messages that the ring of a busy pair grows to; a power of "
+                    "two (default: 512)", OPAL_INFO_LVL_5, &c->ring_slots_max);
+    c->silence_warning = 30;
+    register_number("silence_warning", "Seconds without a heartbeat after which a VM is reported "
+                    "as silent (default: 30, 0: never)", OPAL_INFO_LVL_4, &c->silence_warning);
+    c->silence_limit = 120;
+    register_number("silence_limit", "Seconds without a heartbeat after which a VM counts as gone "
+                    "and the job is ended (default: 120, 0: never)", OPAL_INFO_LVL_4,
+                    &c->silence_limit);
+
+    /* Below vader, which serves ranks of one VM; above openib (1024) and tcp (100). */
+    btl->btl_exclusivity = MCA_BTL_EXCLUSIVITY_HIGH / 2;
+    btl->btl_eager_limit = 8 * 1024;
+    btl->btl_rndv_eager_limit = 32 * 1024;
+    btl->btl_max_send_size = 64 * 1024;
+    btl->btl_rdma_pipeline_send_length = btl->btl_eager_limit;
+    btl->btl_rdma_pipeline_frag_size = btl->btl_eager_limit;
+    btl->btl_min_rdma_pipeline_size = INT_MAX;
+    btl->btl_flags = MCA_BTL_FLAGS_SEND;
+    btl->btl_bandwidth = 10000;   /* Mbit/s */
+    btl->btl_latency = 1;         /* us */
+    return mca_btl_base_param_register(&c->super.btl_version, btl);
+}
+
+/* Help texts lie where they were installed, or, in a tree that was moved, beside the component. */
+static void find_help(void)
+{
+    const char *dir = VMSHM_PKGDATADIR;
+    char moved[PATH_MAX];
+    Dl_info info;
+
+    if (0 != access(VMSHM_PKGDATADIR "/help-btl-vmshm.txt", R_OK)
+        && 0 != dladdr(&mca_btl_vmshm_component, &info) && NULL != info.dli_fname) {
+        const char *slash = strrchr(info.dli_fname, '/');
+
+        if (NULL != slash
+            && (size_t) snprintf(moved, sizeof moved, "%.*s/../../share/openmpi",
+                                 (int) (slash - info.dli_fname), info.dli_fname)
+               < sizeof moved) {
+            dir = moved;
+        }
+    }
+    (void) opal_show_help_add_dir(dir);
+}
+
+/* Other BTLs of a selection say nothing when ob1 does not run; their users wonder why it is slow.
+ * Runs once, from the first progress after the PML was selected. */
+static int check_pml(void)
+{
+    const mca_base_component_t *pml = dlsym(RTLD_DEFAULT, "mca_pml_base_selected_component");
+
+    if (NULL == pml || '\0' == pml->mca_component_name[0]) {
+        return 0;
+    }
+    opal_progress_unregister(check_pml);
+    if (0 != strcmp(pml->mca_component_name, "ob1")
+        && 0 != strcmp(pml->mca_component_name, "v")) {
+        opal_show_help("help-btl-vmshm.txt", "not ob1", true, pml->mca_component_name,
+                       pml->mca_component_name);
+    }
+    return 0;
+}
+
+static int mca_btl_vmshm_component_open(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    OBJ_CONSTRUCT(&c->frags, opal_free_list_t);
+    OBJ_CONSTRUCT(&c->working, opal_list_t);
+    OBJ_CONSTRUCT(&c->retired, opal_list_t);
+    OBJ_CONSTRUCT(&c->lock, opal_mutex_t);
+    OBJ_CONSTRUCT(&c->connect_lock, opal_mutex_t);
+    pthread_mutex_init(&c->table_lock, NULL);
+    find_help();
+    if (mca_btl_vmshm_is_asked_for()) {
+        opal_progress_register(check_pml);
+    }
+    return OPAL_SUCCESS;
+}
+
+static int mca_btl_vmshm_component_close(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    opal_progress_unregister(check_pml);
+    mca_btl_vmshm_module_stop();
+    OBJ_DESTRUCT(&c->frags);
+    OBJ_DESTRUCT(&c->working);
+    OBJ_DESTRUCT(&c->retired);
+    OBJ_DESTRUCT(&c->lock);
+    OBJ_DESTRUCT(&c->connect_lock);
+    pthread_mutex_destroy(&c->table_lock);
+    return OPAL_SUCCESS;
+}
+
+static bool runtime_has_cuda(void)
+{
+    const bool *value = NULL;
+    const int index = mca_base_var_find("opal", "opal", NULL, "built_with_cuda_support");
+
+    return index >= 0
+           && OPAL_SUCCESS == mca_base_var_get_value(index, &value, NULL, NULL)
+           && NULL != value && *value;
+}
+
+/* The framework's loader compares no versions of BTLs, and the module's layout depends on the
+ * version and on CUDA support. */
+static bool is_matching_openmpi(void)
+{
+    const bool cuda = runtime_has_cuda();
+
+    if (0 == strcmp(opal_version_string, MCA_BTL_VMSHM_BUILT_AGAINST)
+        && cuda == (0 != OPAL_CUDA_SUPPORT)) {
+        return true;
+    }
+    opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
+                   OPAL_CUDA_SUPPORT ? "with" : "without", opal_version_string,
+                   cuda ? "with" : "without");
+    return false;
+}
+
+static bool is_power_of_two(unsigned int n)
+{
+    return 0 != n && 0 == (n & (n - 1));
+}
+
+static bool check_parameters(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
+    const size_t least = 1024;
+    const char *name, *allowed;
+
+    if (!is_power_of_two(c->ring_slots) || c->ring_slots < VMSHM_RING_MIN_SLOTS
+        || c->ring_slots > VMSHM_RING_MAX_SLOTS) {
+        name = "btl_vmshm_ring_slots";
+        allowed = "a power of two from 8 to 65536";
+    } else if (!is_power_of_two(c->ring_slots_max) || c->ring_slots_max < c->ring_slots
+               || c->ring_slots_max > VMSHM_RING_MAX_SLOTS) {
+        name = "btl_vmshm_ring_slots_max";
+        allowed = "a power of two from btl_vmshm_ring_slots to 65536";
+    } else if (c->max_windows < 1 || c->max_windows > MCA_BTL_VMSHM_MAX_WINDOWS) {
+        name = "btl_vmshm_max_windows";
+        allowed = "1 to 16";
+    } else if (c->window_size < VMSHM_GRANULE_BYTES
+               || c->window_size < 2 * vmshm_ring_bytes(c->ring_slots_max)
+               || c->window_size < 2 * btl->btl_max_send_size
+               || c->window_size < 2 * btl->btl_rndv_eager_limit
+               || c->window_size < 2 * btl->btl_eager_limit) {
+        name = "btl_vmshm_window_size";
+        allowed = "at least 65536, and twice as much as the largest fragment and the largest ring";
+    } else if (btl->btl_eager_limit < least || btl->btl_max_send_size < least
+               || btl->btl_rndv_eager_limit < least) {
+        name = "btl_vmshm_eager_limit, _rndv_eager_limit or _max_send_size";
+        allowed = "at least 1024";
+    } else {
+        return true;
+    }
+    opal_show_help("help-btl-vmshm.txt", "bad parameter", true, name, allowed);
+    return false;
+}
+
+/* What peers learn about this process. NULL: that it has nothing to offer. That, too, must be said:
+ * for a process that said nothing PMIx lets each of its peers wait several seconds. */
+static int publish(const struct vmshm_address *address)
+{
+    const struct vmshm_address none = { .format = 0 };
+    int rc;
+
+    address = NULL == address ? &none : address;
+    OPAL_MODEX_SEND(rc, OPAL_PMIX_GLOBAL, &mca_btl_vmshm_component.super.btl_version,
+                    (void *) address, sizeof *address);
+    return rc;
+}
+
+static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
+                                                            bool enable_progress_threads,
+                                                            bool enable_mpi_threads)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_base_module_t **modules;
+    struct vmshm_address address;
+    struct vmshm_error e;
+
+    (void) enable_progress_threads;
+    (void) enable_mpi_threads;
+    *num_modules = 0;
+    if (!is_matching_openmpi()) {
+        mca_btl_vmshm_end_if_alone();
+        return NULL;
+    }
+    if (!check_parameters()) {
+        mca_btl_vmshm_end_if_alone();
+        (void) publish(NULL);
+        return NULL;
+    }
+    if (VMSHM_OK != opal_common_vmshm_join(&c->member, &e)) {
+        mca_btl_vmshm_unusable(&e);
+        (void) publish(NULL);
+        return NULL;
+    }
+    modules = malloc(sizeof *modules);
+    if (NULL == modules || OPAL_SUCCESS != mca_btl_vmshm_module_start()) {
+        goto fail;
+    }
+    vmshm_member_address(&c->member, &address);
+    if (OPAL_SUCCESS != publish(&address)) {
+        mca_btl_vmshm_module_stop();
+        goto fail;
+    }
+    opal_output_verbose(20, opal_btl_base_framework.framework_output,
+                        "btl vmshm: segment %s (%s), VM %u (from the %s), slot %u",
+                        c->member.segment.path, c->member.segment.provider, c->member.id.vm,
+                        c->member.id.source, c->member.slot);
+    modules[0] = &mca_btl_vmshm.super;
+    *num_modules = 1;
+    return modules;
+
+fail:
+    free(modules);
+    vmshm_leave(&c->member);
+    (void) publish(NULL);
+    return NULL;
+}

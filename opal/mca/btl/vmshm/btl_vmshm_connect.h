@@ -1,0 +1,36 @@
+/*
+ * Making and finding rings: btl_vmshm_open.c has the sender's side, btl_vmshm_listen.c the
+ * receiver's.
+ *
+ * A sender makes a ring in its own window at its first message to a peer, enters its offset in its
+ * table of rings and rings the bell that its VM has for that peer. The peer looks at the bells,
+ * finds the ring, makes a head for it in its own window and enters that in its table of heads.
+ * Neither writes a byte of the other, and neither waits: messages may stand in the ring before it
+ * is found.
+ */
+#ifndef MCA_BTL_VMSHM_CONNECT_H
+#define MCA_BTL_VMSHM_CONNECT_H
+
+#include "btl_vmshm.h"
+
+/* An entry of the own table of rings or of heads. */
+static inline uint64_t *mca_btl_vmshm_own_entry(uint64_t table,
+                                                const mca_btl_vmshm_endpoint_t *peer)
+{
+    const uint64_t control = mca_btl_vmshm_component.arena.windows[0].offset;
+
+    return (uint64_t *) mca_btl_vmshm_at(control + table)
+           + vmshm_proc_index(mca_btl_vmshm_header(), peer->vm, peer->slot);
+}
+
+/* The entry for this process in a peer's table. */
+static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
+                                                       const mca_btl_vmshm_endpoint_t *peer)
+{
+    const struct vmshm_member *m = &mca_btl_vmshm_component.member;
+
+    return (const uint64_t *) mca_btl_vmshm_at(peer->control_offset + table)
+           + vmshm_proc_index(mca_btl_vmshm_header(), m->id.vm, m->slot);
+}
+
+#endif

@@ -1,0 +1,158 @@
+/* Peers: the object of each, its proof, the windows of it that this process reads. */
+#include "opal_config.h"
+
+#include "btl_vmshm.h"
+#include "btl_vmshm_connect.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void endpoint_construct(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    memset((char *) endpoint + sizeof endpoint->super, 0,
+           sizeof *endpoint - sizeof endpoint->super);
+    OBJ_CONSTRUCT(&endpoint->retired_item, opal_list_item_t);
+    OBJ_CONSTRUCT(&endpoint->lock, opal_mutex_t);
+    OBJ_CONSTRUCT(&endpoint->pending, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->done, opal_list_t);
+}
+
+static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    OBJ_DESTRUCT(&endpoint->retired_item);
+    OBJ_DESTRUCT(&endpoint->lock);
+    OBJ_DESTRUCT(&endpoint->pending);
+    OBJ_DESTRUCT(&endpoint->done);
+    free(endpoint->inflight);
+}
+
+OBJ_CLASS_INSTANCE(mca_btl_vmshm_endpoint_t, opal_list_item_t, endpoint_construct,
+                   endpoint_destruct);
+
+const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                      uint64_t length)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint32_t known = vmshm_load_acquire(&endpoint->mapped_count);
+    struct vmshm_window w;
+    const void *found = NULL;
+    uint32_t index;
+
+    for (uint32_t i = 0; i < known; ++i) {
+        if (vmshm_range_inside(offset, length, endpoint->mapped[i].offset,
+                               endpoint->mapped[i].length)) {
+            return mca_btl_vmshm_at(offset);
+        }
+    }
+    /* Not among those known: a window the peer has grown by. The poller and a sender may both come
+     * here; entries are only ever added, and the count is stored last. */
+    pthread_mutex_lock(&c->table_lock);
+    if (endpoint->mapped_count < MCA_BTL_VMSHM_MAX_WINDOWS) {
+        index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w);
+        if (VMSHM_NO_WINDOW != index) {
+            endpoint->mapped[endpoint->mapped_count] = (mca_btl_vmshm_mapped_t) {
+                .offset = w.offset, .length = w.length, .index = index,
+            };
+            vmshm_store_release(&endpoint->mapped_count, endpoint->mapped_count + 1);
+            found = mca_btl_vmshm_at(offset);
+        }
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    return found;
+}
+
+static void roster_remove(mca_btl_vmshm_endpoint_t **roster, uint32_t *count,
+                          const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    for (uint32_t i = 0; i < *count; ++i) {
+        if (roster[i] == endpoint) {
+            roster[i] = roster[--*count];
+            return;
+        }
+    }
+}
+
+void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    roster_remove(c->hot, &c->hot_count, endpoint);
+    roster_remove(c->cold, &c->cold_count, endpoint);
+    endpoint->in = NULL;
+    endpoint->peer_head = NULL;
+    for (uint32_t i = 0; i < endpoint->mapped_count; ++i) {
+        vmshm_reader_leave(&c->member, endpoint->vm, endpoint->mapped[i].index);
+    }
+    endpoint->mapped_count = 0;
+}
+
+/* Connect lock held. */
+static mca_btl_vmshm_endpoint_t *make_endpoint(const struct vmshm_address *a, uint64_t at,
+                                               struct vmshm_error *e)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_endpoint_t *endpoint, *before = c->table[at];
+    struct vmshm_window w;
+    struct vmshm_proc proc;
+    uint32_t index;
+
+    if (VMSHM_OK != vmshm_peer_prove(&c->member, a, &index, &w, e)) {
+        return NULL;
+    }
+    endpoint = OBJ_NEW(mca_btl_vmshm_endpoint_t);
+    if (NULL == endpoint || !vmshm_peer_read(&c->member, a->vm, a->slot, &proc)) {
+        vmshm_fail(e, VMSHM_ERR_SYSTEM, "(memory)", "endpoint", "out of memory");
+        vmshm_reader_leave(&c->member, a->vm, index);
+        return NULL;
+    }
+    endpoint->vm = a->vm;
+    endpoint->slot = a->slot;
+    endpoint->generation = a->generation;
+    endpoint->nonce = a->nonce;
+    endpoint->epoch = a->epoch;
+    endpoint->name = proc.name;
+    endpoint->control_offset = w.offset;
+    endpoint->mapped[0] = (mca_btl_vmshm_mapped_t) { w.offset, w.length, index };
+    endpoint->mapped_count = 1;
+    pthread_mutex_lock(&c->table_lock);
+    if (NULL != before) {
+        /* The slot was handed out again: its earlier process is no more. Our ring towards that one
+         * is not for this one. */
+        vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_rings_offset(), endpoint), 0);
+        opal_list_append(&c->retired, &before->retired_item);
+        if (MCA_BTL_VMSHM_FATE_ALIVE == before->fate) {
+            before->fate = MCA_BTL_VMSHM_FATE_LEFT;
+        }
+        c->attention = 1;
+    }
+    c->table[at] = endpoint;
+    pthread_mutex_unlock(&c->table_lock);
+    return endpoint;
+}
+
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *a,
+                                                     struct vmshm_error *e)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_endpoint_t *endpoint;
+    uint64_t at;
+
+    if (a->vm >= mca_btl_vmshm_header()->vms || a->slot >= mca_btl_vmshm_header()->procs) {
+        vmshm_fail(e, VMSHM_ERR_PEER, c->member.segment.path, "vm",
+                   "VM %u, process slot %u are not in the table", a->vm, a->slot);
+        return NULL;
+    }
+    at = vmshm_proc_index(mca_btl_vmshm_header(), a->vm, a->slot);
+    OPAL_THREAD_LOCK(&c->connect_lock);
+    endpoint = c->table[at];
+    if (NULL == endpoint || endpoint->nonce != a->nonce) {
+        endpoint = make_endpoint(a, at, e);
+    } else if (endpoint->generation != a->generation || endpoint->epoch != a->epoch) {
+        /* A nonce is never used twice: the same process, and its tables were overwritten. */
+        vmshm_fail(e, VMSHM_ERR_PEER, c->member.segment.path, "process", "VM %u, slot %u: its "
+                   "generation or epoch changed while it runs", a->vm, a->slot);
+        endpoint = NULL;
+    }
+    OPAL_THREAD_UNLOCK(&c->connect_lock);
+    return endpoint;
+}

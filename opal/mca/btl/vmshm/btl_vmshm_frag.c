@@ -1,0 +1,81 @@
+#include "opal_config.h"
+
+#include "btl_vmshm_frag.h"
+
+#include <stdlib.h>
+
+static void frag_construct(mca_btl_vmshm_frag_t *frag)
+{
+    frag->base.des_segments = &frag->segment;
+    frag->base.des_segment_count = 1;
+    frag->cell = 0;
+    frag->heap = NULL;
+}
+
+OBJ_CLASS_INSTANCE(mca_btl_vmshm_frag_t, mca_btl_base_descriptor_t, frag_construct, NULL);
+
+mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_frag_t *frag;
+
+    if (OPAL_UNLIKELY(size > c->arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX])) {
+        return NULL;
+    }
+    frag = (mca_btl_vmshm_frag_t *) opal_free_list_get(&c->frags);
+    if (OPAL_UNLIKELY(NULL == frag)) {
+        return NULL;
+    }
+    frag->cell = 0;
+    frag->heap = NULL;
+    frag->segment.seg_len = size;
+    frag->base.des_segments = &frag->segment;
+    frag->base.des_segment_count = 1;
+    frag->base.des_flags = flags;
+    frag->base.des_cbfunc = NULL;
+    frag->base.order = MCA_BTL_NO_ORDER;
+    if (size <= VMSHM_INLINE_BYTES) {
+        frag->segment.seg_addr.pval = frag->bytes;
+        return frag;
+    }
+    frag->cell_class = mca_btl_vmshm_cell_class(size);
+    frag->cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    if (OPAL_LIKELY(0 != frag->cell)) {
+        frag->segment.seg_addr.pval = mca_btl_vmshm_at(frag->cell);
+        return frag;
+    }
+    frag->heap = malloc(size);
+    if (NULL == frag->heap) {
+        opal_free_list_return(&c->frags, &frag->base.super);
+        return NULL;
+    }
+    frag->segment.seg_addr.pval = frag->heap;
+    return frag;
+}
+
+void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    if (0 != frag->cell) {
+        mca_btl_vmshm_cell_give(&c->arena, frag->cell, frag->cell_class);
+        frag->cell = 0;
+    }
+    free(frag->heap);
+    frag->heap = NULL;
+    opal_free_list_return(&c->frags, &frag->base.super);
+}
+
+void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
+                                 int status)
+{
+    /* The callback may free the descriptor: look at the flags before. */
+    const bool ours = 0 != (frag->base.des_flags & MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
+
+    if (NULL != frag->base.des_cbfunc) {
+        frag->base.des_cbfunc(&mca_btl_vmshm.super, endpoint, &frag->base, status);
+    }
+    if (ours) {
+        mca_btl_vmshm_frag_give(frag);
+    }
+}

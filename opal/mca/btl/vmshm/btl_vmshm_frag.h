@@ -1,0 +1,41 @@
+/*
+ * A descriptor of this BTL. Its bytes stand in one of three places:
+ *   small    in `bytes` here, copied into the slot when it is sent (up to VMSHM_INLINE_BYTES)
+ *   cell     in shared memory: packed there once, the slot refers to it
+ *   heap     malloc'ed while no cell was free; copied to a cell when one is
+ */
+#ifndef MCA_BTL_VMSHM_FRAG_H
+#define MCA_BTL_VMSHM_FRAG_H
+
+#include "btl_vmshm.h"
+
+struct mca_btl_vmshm_frag_t {
+    mca_btl_base_descriptor_t base;
+    mca_btl_base_segment_t segment;
+    uint64_t cell;                      /* offset in the segment, 0: small or heap */
+    void *heap;                         /* NULL: small or cell */
+    int cell_class;
+    mca_btl_base_tag_t tag;
+    uint8_t bytes[VMSHM_INLINE_BYTES];
+};
+typedef struct mca_btl_vmshm_frag_t mca_btl_vmshm_frag_t;
+
+OBJ_CLASS_DECLARATION(mca_btl_vmshm_frag_t);
+
+/* A fragment with room for `size` bytes (at most the largest cell); NULL when memory is gone. */
+mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags);
+
+/* Give it and what it still holds back. */
+void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag);
+
+/* The peer has consumed it: callback, then give it back if it is ours. No lock held. */
+void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
+                                 int status);
+
+static inline int mca_btl_vmshm_cell_class(size_t size)
+{
+    return size <= mca_btl_vmshm_component.arena.cell_bytes[MCA_BTL_VMSHM_CELL_EAGER]
+           ? MCA_BTL_VMSHM_CELL_EAGER : MCA_BTL_VMSHM_CELL_MAX;
+}
+
+#endif

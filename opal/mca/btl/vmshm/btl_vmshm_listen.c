@@ -1,0 +1,188 @@
+/* The receiver's side of a connection: hearing bells, finding and following rings. */
+#include "opal_config.h"
+
+#include "btl_vmshm.h"
+#include "btl_vmshm_connect.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Read from the ring at `offset` from now on. */
+static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const char **why)
+{
+    const struct vmshm_ring *shared;
+    struct vmshm_ring ring;
+
+    shared = 0 == offset % VMSHM_LINE_BYTES
+             ? mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *shared) : NULL;
+    if (NULL == shared) {
+        *why = "its offset is not in a window of the peer";
+        return false;
+    }
+    vmshm_copy_in(&ring, shared, sizeof ring);
+    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->nonce
+        || ring.to != mca_btl_vmshm_component.member.nonce) {
+        *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
+        return false;
+    }
+    if (ring.slots < VMSHM_RING_MIN_SLOTS || ring.slots > VMSHM_RING_MAX_SLOTS
+        || 0 != (ring.slots & (ring.slots - 1))) {
+        *why = "its number of slots is not a power of two in the allowed range";
+        return false;
+    }
+    if (NULL == mca_btl_vmshm_peer_memory(endpoint, offset, vmshm_ring_bytes(ring.slots))) {
+        *why = "it does not end in a window of the peer";
+        return false;
+    }
+    endpoint->in = (const struct vmshm_slot *) (shared + 1);
+    endpoint->in_mask = ring.slots - 1;
+    endpoint->position = ring.first;
+    return true;
+}
+
+bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                               uint64_t first, const char **why)
+{
+    if (!take_ring(endpoint, offset, why) || first != endpoint->position) {
+        if (NULL == *why) {
+            *why = "the ring it switches to is not one from the peer to this process";
+        }
+        return false;
+    }
+    return true;
+}
+
+static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    if (c->hot_count + c->cold_count == c->roster_room) {
+        const uint32_t room = 0 == c->roster_room ? 32 : 2 * c->roster_room;
+        mca_btl_vmshm_endpoint_t **hot = realloc(c->hot, room * sizeof *hot), **cold;
+
+        if (NULL == hot) {
+            return false;
+        }
+        c->hot = hot;
+        cold = realloc(c->cold, room * sizeof *cold);
+        if (NULL == cold) {
+            return false;
+        }
+        c->cold = cold;
+        c->roster_room = room;
+    }
+    c->hot[c->hot_count++] = endpoint;
+    return true;
+}
+
+/* The peer entered a ring for us: read from it, and show it our head. */
+void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t offset =
+        vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_rings_offset(), endpoint));
+    const char *why = NULL;
+
+    if (0 == offset || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+        return;
+    }
+    if (0 == endpoint->head_offset) {
+        endpoint->head_offset = mca_btl_vmshm_line_take(&c->arena);
+    }
+    if (0 == endpoint->head_offset || !take_ring(endpoint, offset, &why)) {
+        if (NULL != why) {
+            mca_btl_vmshm_peer_broken(endpoint, "ring", why);
+        } else if (0 == endpoint->head_offset) {
+            c->unheard[endpoint->vm] = 2;   /* out of memory: try again */
+        }
+        return;
+    }
+    endpoint->my_head = mca_btl_vmshm_at(endpoint->head_offset);
+    vmshm_store_relaxed(&endpoint->my_head->head, endpoint->position);
+    vmshm_store_relaxed(&endpoint->my_head->from, endpoint->nonce);
+    if (!roster_add(endpoint)) {
+        endpoint->in = NULL;
+        c->unheard[endpoint->vm] = 2;
+        return;
+    }
+    vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_heads_offset(mca_btl_vmshm_header()),
+                                                endpoint), endpoint->head_offset);
+}
+
+void mca_btl_vmshm_key_add(const uint8_t key[16])
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    uint8_t (*keys)[16];
+
+    for (uint32_t i = 0; i < c->key_count; ++i) {
+        if (0 == memcmp(c->keys[i], key, 16)) {
+            return;
+        }
+    }
+    keys = realloc(c->keys, (c->key_count + 1) * sizeof *keys);
+    if (NULL == keys) {
+        return;
+    }
+    c->keys = keys;
+    memcpy(c->keys[c->key_count++], key, 16);
+    for (uint32_t vm = 0; vm < VMSHM_MAX_VMS; ++vm) {
+        c->unheard[vm] *= 2;
+    }
+}
+
+static bool is_key_held(const uint8_t key[16])
+{
+    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    for (uint32_t i = 0; i < c->key_count; ++i) {
+        if (0 == memcmp(c->keys[i], key, 16)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void mca_btl_vmshm_listen(uint32_t vm)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const struct vmshm_member *m = &c->member;
+    const uint32_t bell = vmshm_load_acquire(c->bell[vm]);
+
+    if (OPAL_LIKELY(bell == c->bells[vm] && c->unheard[vm] < 2)) {
+        return;
+    }
+    /* First remember, then look: a ring that is made meanwhile rings again. */
+    c->bells[vm] = bell;
+    c->unheard[vm] = 0;
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        mca_btl_vmshm_endpoint_t *endpoint;
+        struct vmshm_address a;
+        struct vmshm_error e;
+        struct vmshm_proc proc;
+
+        if ((vm == m->id.vm && slot == m->slot) || !vmshm_peer_read(m, vm, slot, &proc)
+            || VMSHM_PROC_LIVE != proc.state || VMSHM_NO_WINDOW == proc.window
+            || (uint32_t) getuid() != proc.uid) {
+            continue;
+        }
+        if (!is_key_held(proc.job)) {
+            c->unheard[vm] = c->unheard[vm] > 1 ? 2 : 1;
+            continue;
+        }
+        memset(&a, 0, sizeof a);
+        memcpy(a.segment_uuid, m->segment.header.segment_uuid, sizeof a.segment_uuid);
+        memcpy(a.job, proc.job, sizeof a.job);
+        a.format = VMSHM_FORMAT_VERSION;
+        a.vm = vm;
+        a.slot = slot;
+        a.epoch = vmshm_load_acquire(&vmshm_section_of(&m->segment, vm)->epoch);
+        a.nonce = proc.nonce;
+        a.generation = proc.generation;
+        endpoint = mca_btl_vmshm_endpoint_get(&a, &e);
+        if (NULL != endpoint && NULL == endpoint->in
+            && MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate) {
+            mca_btl_vmshm_ring_accept(endpoint);
+        }
+    }
+}

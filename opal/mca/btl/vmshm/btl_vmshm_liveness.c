@@ -1,0 +1,331 @@
+/*
+ * Dead, departed and silent peers.
+ *
+ * A sleeping thread per process beats for its VM, marks dead siblings and looks at every peer's
+ * process slot, its VM's epoch, heartbeat and the host's mark twice a second. It only notes what it
+ * sees; progress acts upon it. Silence is counted in the thread's own ticks, so that time in which
+ * this process was itself stopped does not count against others.
+ */
+#include "opal_config.h"
+
+#include "btl_vmshm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "opal/util/show_help.h"
+
+#define TICKS_PER_SECOND 2
+#define REAP_TICKS       4
+
+static uint64_t beats[VMSHM_MAX_VMS];
+
+static int fate_of(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const struct vmshm_segment *s = &c->member.segment;
+    struct vmshm_proc proc;
+
+    if (VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(s, endpoint->vm)->mark)) {
+        return MCA_BTL_VMSHM_FATE_MARKED;
+    }
+    if (vmshm_load_acquire(&vmshm_section_of(s, endpoint->vm)->epoch) != endpoint->epoch) {
+        return MCA_BTL_VMSHM_FATE_REBOOTED;
+    }
+    if (vmshm_peer_read(&c->member, endpoint->vm, endpoint->slot, &proc)) {
+        /* A slot that was handed out again: a process that died without order and was replaced
+         * within a tick is its launcher's to notice. */
+        if (proc.generation != endpoint->generation || VMSHM_PROC_LEFT == proc.state) {
+            return MCA_BTL_VMSHM_FATE_LEFT;
+        }
+        if (VMSHM_PROC_LIVE != proc.state) {
+            return MCA_BTL_VMSHM_FATE_DEAD;
+        }
+    }
+    if (c->silence_limit > 0
+        && c->silent_ticks[endpoint->vm] / TICKS_PER_SECOND >= c->silence_limit) {
+        return MCA_BTL_VMSHM_FATE_SILENT;
+    }
+    return MCA_BTL_VMSHM_FATE_ALIVE;
+}
+
+/* Generation and nonce change together or not at all. Two looks: the owner of a slot may be changing
+ * it during the first, but then the slot is not live at the second. */
+static bool is_overwritten(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    for (int looks = 0; looks < 2; ++looks) {
+        struct vmshm_proc proc;
+
+        if (!vmshm_peer_read(&mca_btl_vmshm_component.member, endpoint->vm, endpoint->slot, &proc)
+            || VMSHM_PROC_LIVE != proc.state
+            || (proc.generation == endpoint->generation) == (proc.nonce == endpoint->nonce)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void count_silence(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
+        const uint64_t beat =
+            vmshm_load_relaxed(&vmshm_section_of(&c->member.segment, vm)->heartbeat);
+
+        if (beat != beats[vm] || vm == c->member.id.vm) {
+            beats[vm] = beat;
+            c->silent_ticks[vm] = 0;
+            c->silence_noted[vm] = false;
+        } else {
+            c->silent_ticks[vm] += 1;
+        }
+    }
+}
+
+static void tick(unsigned int count)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
+                            * mca_btl_vmshm_header()->procs;
+    uint64_t messages = 0, bytes = 0;
+
+    vmshm_heartbeat(&c->member);
+    if (0 == count % REAP_TICKS) {
+        (void) vmshm_reap(&c->member);
+    }
+    count_silence();
+    pthread_mutex_lock(&c->table_lock);
+    for (uint64_t i = 0; i < places; ++i) {
+        mca_btl_vmshm_endpoint_t *endpoint = c->table[i];
+        int fate;
+
+        if (NULL == endpoint) {
+            continue;
+        }
+        messages += endpoint->messages;
+        bytes += endpoint->bytes;
+        if (MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate && is_overwritten(endpoint)) {
+            mca_btl_vmshm_peer_broken(endpoint, "process", "its entry in the process table has the "
+                                      "nonce or the generation of another process");
+        }
+        fate = MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate ? fate_of(endpoint)
+                                                          : MCA_BTL_VMSHM_FATE_ALIVE;
+        if (MCA_BTL_VMSHM_FATE_ALIVE != fate) {
+            endpoint->fate = fate;
+            c->attention = 1;
+        } else if (c->silence_warning > 0 && !c->silence_noted[endpoint->vm]
+                   && c->silent_ticks[endpoint->vm] / TICKS_PER_SECOND >= c->silence_warning) {
+            c->attention = 1;
+        }
+    }
+    opal_list_item_t *item;
+    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
+        const mca_btl_vmshm_endpoint_t *endpoint = (const mca_btl_vmshm_endpoint_t *)
+            ((const char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
+        messages += endpoint->messages;
+        bytes += endpoint->bytes;
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    vmshm_store_relaxed(&c->self->messages, messages);
+    vmshm_store_relaxed(&c->self->bytes, bytes);
+}
+
+static void *monitor(void *unused)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    pthread_mutex_lock(&c->monitor_lock);
+    for (unsigned int count = 1; !c->stop; ++count) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += 1000000000 / TICKS_PER_SECOND;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_nsec -= 1000000000;
+            until.tv_sec += 1;
+        }
+        while (!c->stop && ETIMEDOUT != pthread_cond_timedwait(&c->monitor_cond,
+                                                               &c->monitor_lock, &until)) {
+        }
+        pthread_mutex_unlock(&c->monitor_lock);
+        tick(count);
+        pthread_mutex_lock(&c->monitor_lock);
+    }
+    pthread_mutex_unlock(&c->monitor_lock);
+    return unused;
+}
+
+int mca_btl_vmshm_monitor_start(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    pthread_condattr_t attr;
+    sigset_t all, before;
+    int rc;
+
+    c->stop = false;
+    pthread_mutex_init(&c->monitor_lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->monitor_cond, &attr);
+    pthread_condattr_destroy(&attr);
+    /* The program's signals are the program's. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&c->monitor, NULL, monitor, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    c->monitoring = 0 == rc;
+    return c->monitoring ? OPAL_SUCCESS : OPAL_ERR_OUT_OF_RESOURCE;
+}
+
+void mca_btl_vmshm_monitor_stop(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    if (!c->monitoring) {
+        return;
+    }
+    pthread_mutex_lock(&c->monitor_lock);
+    c->stop = true;
+    pthread_cond_signal(&c->monitor_cond);
+    pthread_mutex_unlock(&c->monitor_lock);
+    pthread_join(c->monitor, NULL);
+    c->monitoring = false;
+    pthread_cond_destroy(&c->monitor_cond);
+    pthread_mutex_destroy(&c->monitor_lock);
+}
+
+void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
+                               const char *why)
+{
+    if (MCA_BTL_VMSHM_FATE_BROKEN != endpoint->fate) {
+        endpoint->broken_field = field;
+        endpoint->broken_why = why;
+        vmshm_store_release(&endpoint->fate, MCA_BTL_VMSHM_FATE_BROKEN);
+        mca_btl_vmshm_component.attention = 1;
+    }
+}
+
+static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    switch (endpoint->fate) {
+    case MCA_BTL_VMSHM_FATE_DEAD:
+        return "its process ended without MPI_Finalize";
+    case MCA_BTL_VMSHM_FATE_REBOOTED:
+        return "its VM was rebooted (the boot epoch of its section changed)";
+    case MCA_BTL_VMSHM_FATE_MARKED:
+        return "the host marked its VM as gone";
+    case MCA_BTL_VMSHM_FATE_SILENT:
+        return "its VM gave no heartbeat for btl_vmshm_silence_limit seconds";
+    case MCA_BTL_VMSHM_FATE_NO_RING:
+        return "no shared memory is left for messages to it";
+    default:
+        return "unknown";
+    }
+}
+
+/* The peer went in order: its head, read a last time, completes what it had consumed, and the memory
+ * of the ring towards it serves others. */
+static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    mca_btl_vmshm_reclaim(endpoint);
+    if (!opal_list_is_empty(&endpoint->done)) {
+        mca_btl_vmshm_work_on(endpoint);
+    }
+    if (NULL != endpoint->out && endpoint->head == endpoint->tail
+        && opal_list_is_empty(&endpoint->pending)) {
+        mca_btl_vmshm_ring_give(&c->arena, endpoint->out_offset, endpoint->out_slots);
+        endpoint->out = NULL;
+        free(endpoint->inflight);
+        endpoint->inflight = NULL;
+    }
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+}
+
+static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    char name[128], line[384];
+
+    endpoint->attended = true;
+    mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
+    if (MCA_BTL_VMSHM_FATE_BROKEN != endpoint->fate) {
+        /* What it sent before it went is complete: deliver it, also from a ring that was not
+         * found yet. */
+        if (NULL == endpoint->in) {
+            mca_btl_vmshm_ring_accept(endpoint);
+        }
+        while (NULL != endpoint->in && mca_btl_vmshm_poll(endpoint, 1024) > 0) {
+        }
+    }
+    if (MCA_BTL_VMSHM_FATE_LEFT == endpoint->fate) {
+        take_leave(endpoint);
+    }
+    mca_btl_vmshm_endpoint_unmap(endpoint);
+    if (MCA_BTL_VMSHM_FATE_LEFT == endpoint->fate) {
+        return;
+    }
+    if (MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+        opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->broken_field,
+                       endpoint->broken_why);
+    } else if (MCA_BTL_VMSHM_FATE_NO_RING == endpoint->fate) {
+        opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->arena.count,
+                       c->max_windows);
+    } else {
+        opal_show_help("help-btl-vmshm.txt", "peer gone", true, name, reason_of(endpoint));
+    }
+    if (NULL != c->error_cb) {
+        /* ob1 prints this line itself and ends the job: the peer is named even if the launcher
+         * loses the help text, which 4.1.4's does now and then on its own node. */
+        snprintf(line, sizeof line, "btl vmshm: lost %s: %s", name,
+                 MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate ? endpoint->broken_why
+                                                             : reason_of(endpoint));
+        c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, endpoint->proc, line);
+    }
+}
+
+void mca_btl_vmshm_attend(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
+                            * mca_btl_vmshm_header()->procs;
+    opal_list_item_t *item;
+
+    c->attention = 0;
+    for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
+        bool has_peer = false;
+
+        for (uint32_t slot = 0; slot < mca_btl_vmshm_header()->procs && !has_peer; ++slot) {
+            const mca_btl_vmshm_endpoint_t *endpoint =
+                c->table[vmshm_proc_index(mca_btl_vmshm_header(), vm, slot)];
+            has_peer = NULL != endpoint && MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate;
+        }
+        if (has_peer && c->silence_warning > 0 && !c->silence_noted[vm]
+            && c->silent_ticks[vm] / TICKS_PER_SECOND >= c->silence_warning) {
+            c->silence_noted[vm] = true;
+            opal_show_help("help-btl-vmshm.txt", "vm silent", true, vm, c->silence_warning,
+                           c->silence_limit);
+        }
+    }
+    for (uint64_t i = 0; i < places; ++i) {
+        if (NULL != c->table[i] && MCA_BTL_VMSHM_FATE_ALIVE != c->table[i]->fate
+            && !c->table[i]->attended) {
+            attend_to(c->table[i]);
+        }
+    }
+    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
+        mca_btl_vmshm_endpoint_t *endpoint = (mca_btl_vmshm_endpoint_t *)
+            ((char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
+
+        if (!endpoint->attended) {
+            attend_to(endpoint);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+/* The sender's side of a connection: making a ring, growing it, taking back what the peer consumed. */
+#include "opal_config.h"
+
+#include "btl_vmshm.h"
+#include "btl_vmshm_connect.h"
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A ring whose first message will be at `first`; 0: no memory. */
+static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
+                          bool vital)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t offset = mca_btl_vmshm_ring_take(&c->arena, slots, vital);
+    struct vmshm_ring *ring;
+    struct vmshm_slot *slot;
+
+    if (0 == offset) {
+        return 0;
+    }
+    ring = mca_btl_vmshm_at(offset);
+    slot = (struct vmshm_slot *) (ring + 1);
+    memset(ring, 0, sizeof *ring);
+    ring->magic = VMSHM_RING_MAGIC;
+    ring->slots = slots;
+    ring->from = c->member.nonce;
+    ring->to = endpoint->nonce;
+    ring->first = first;
+    /* The memory may have been a ring before: whatever stands in a slot must not look published. */
+    for (uint64_t p = first; p < first + slots; ++p) {
+        vmshm_store_relaxed(&slot[p & (slots - 1)].word, (uint64_t) (uint32_t) p);
+    }
+    return offset;
+}
+
+int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const struct vmshm_member *m = &c->member;
+    const uint32_t slots = c->ring_slots;
+    const uint64_t offset = make_ring(endpoint, slots, 0, true);
+
+    endpoint->inflight = 0 == offset ? NULL : calloc(slots, sizeof *endpoint->inflight);
+    if (NULL == endpoint->inflight) {
+        /* First rings have memory of their own: when that is gone, waiting brings nothing back. */
+        if (MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate) {
+            endpoint->fate = MCA_BTL_VMSHM_FATE_NO_RING;
+            c->attention = 1;
+        }
+        return OPAL_ERR_OUT_OF_RESOURCE;
+    }
+    endpoint->out_offset = offset;
+    endpoint->out_slots = slots;
+    endpoint->out_mask = slots - 1;
+    endpoint->out = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
+    /* The ring must be complete before its offset is seen, the offset before the bell. */
+    vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_rings_offset(), endpoint), offset);
+    vmshm_fetch_add(vmshm_bell_of(&m->segment, m->id.vm, endpoint->vm, endpoint->slot), 1);
+    return OPAL_SUCCESS;
+}
+
+bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint32_t old_slots = endpoint->out_slots, old_mask = endpoint->out_mask;
+    const uint64_t old_offset = endpoint->out_offset, last = endpoint->tail;
+    uint32_t slots = old_slots * 4 < c->ring_slots_max ? old_slots * 4 : c->ring_slots_max;
+    mca_btl_vmshm_inflight_t *inflight;
+    uint64_t offset;
+
+    /* One switch at a time: the last one must have been consumed. */
+    if (slots <= old_slots || 0 != endpoint->old_offset
+        || endpoint->tail - endpoint->head >= old_slots) {
+        return false;
+    }
+    inflight = calloc(slots, sizeof *inflight);
+    offset = NULL == inflight ? 0 : make_ring(endpoint, slots, last + 1, false);
+    if (0 == offset) {
+        free(inflight);
+        return false;
+    }
+    memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &offset, sizeof offset);
+    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_SWITCH, sizeof offset, 0);
+
+    for (uint64_t p = endpoint->head; p < last; ++p) {
+        inflight[p & (slots - 1)] = endpoint->inflight[p & old_mask];
+    }
+    free(endpoint->inflight);
+    endpoint->inflight = inflight;
+    endpoint->old_offset = old_offset;
+    endpoint->old_slots = old_slots;
+    endpoint->old_last = last;
+    endpoint->out_offset = offset;
+    endpoint->out_slots = slots;
+    endpoint->out_mask = slots - 1;
+    endpoint->out = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
+    return true;
+}
+
+/* The peer's head for our ring, once it has made one. */
+static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const uint64_t offset =
+        vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_heads_offset(mca_btl_vmshm_header()),
+                                                    endpoint));
+    const struct vmshm_head *head;
+
+    if (0 == offset) {
+        return NULL;
+    }
+    head = 0 == offset % VMSHM_LINE_BYTES
+           ? mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *head) : NULL;
+    if (NULL == head) {
+        mca_btl_vmshm_peer_broken(endpoint, "head", "its offset is not in a window of the peer");
+        return NULL;
+    }
+    /* A head that counts the messages of an earlier owner of our slot is not for us. */
+    return vmshm_load_relaxed(&head->from) == mca_btl_vmshm_component.member.nonce ? head : NULL;
+}
+
+void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    uint64_t head;
+
+    if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
+        if (NULL == endpoint->out || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+            return;
+        }
+        endpoint->peer_head = find_head(endpoint);
+        if (NULL == endpoint->peer_head) {
+            return;
+        }
+    }
+    /* The peer's loads from the slots must come before our next stores to them. */
+    head = vmshm_load_acquire(&endpoint->peer_head->head);
+    if (head - endpoint->head > endpoint->tail - endpoint->head) {
+        mca_btl_vmshm_peer_broken(endpoint, "head", "it counts more messages than were sent");
+        endpoint->peer_head = NULL;
+        return;
+    }
+    for (uint64_t p = endpoint->head; p < head; ++p) {
+        mca_btl_vmshm_inflight_t *sent = mca_btl_vmshm_ring_inflight(endpoint, p);
+
+        if (NULL != sent->frag) {
+            opal_list_append(&endpoint->done, (opal_list_item_t *) sent->frag);
+            endpoint->callbacks -= 1;
+            sent->frag = NULL;
+        }
+        if (0 != sent->cell) {
+            mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
+                                    (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
+            sent->cell = 0;
+        }
+    }
+    endpoint->head = head;
+    if (0 != endpoint->old_offset && head > endpoint->old_last) {
+        mca_btl_vmshm_ring_give(&c->arena, endpoint->old_offset, endpoint->old_slots);
+        endpoint->old_offset = 0;
+    }
+}

@@ -1,0 +1,284 @@
+/* The receiver's half: polling, delivery, and the work that sends left behind. */
+#include "opal_config.h"
+
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_ring.h"
+
+#include <string.h>
+
+/* Messages from one ring before the others have their turn. */
+#define POLL_BUDGET          32
+/* Show the head after so many bytes, so that the sender's cells come back while they are warm. */
+#define HEAD_BYTES           (16 * 1024)
+/* A silent ring is looked at more closely each time it was polled so often (a power of two). */
+#define CHECK_EVERY          1024
+/* A ring that was silent for so many polls is polled in turn with others of its kind. */
+#define COLD_AFTER           (4 * CHECK_EVERY)
+/* So many silent rings are looked at each time: what polling them costs does not grow with them. */
+#define COLD_PER_POLL        2
+/* With so few rings there is nothing to gain. */
+#define HOT_ANYWAY           4
+
+static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
+{
+    const mca_btl_active_message_callback_t *reg = mca_btl_base_active_message_trigger + tag;
+    mca_btl_base_segment_t segment = { .seg_addr.pval = bytes, .seg_len = length };
+    mca_btl_base_descriptor_t descriptor = {
+        .des_segments = &segment, .des_segment_count = 1,
+    };
+
+    reg->cbfunc(&mca_btl_vmshm.super, tag, &descriptor, reg->cbdata);
+}
+
+/* Deliver the message that the slot refers to, from where it stands: the reference is copied and
+ * checked, the content is the upper layer's, which trusts the processes of its job. Returns its
+ * bytes, or 0: broken. */
+static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
+                        mca_btl_base_tag_t tag)
+{
+    struct vmshm_cell_ref ref;
+    const void *cell;
+
+    vmshm_copy_in(&ref, slot->payload, sizeof ref);
+    cell = mca_btl_vmshm_peer_memory(endpoint, ref.offset, ref.length);
+    if (OPAL_UNLIKELY(NULL == cell || 0 == ref.length)) {
+        mca_btl_vmshm_peer_broken(endpoint, "cell", "a message is not in a window of the peer");
+        return 0;
+    }
+    deliver((void *) cell, ref.length, tag);
+    return ref.length;
+}
+
+static void take_inline(const struct vmshm_slot *slot, size_t bytes, mca_btl_base_tag_t tag)
+{
+    _Alignas(16) uint8_t copy[VMSHM_INLINE_BYTES];
+
+    vmshm_copy_in(copy, slot->payload, sizeof copy);
+    deliver(copy, bytes, tag);
+}
+
+int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
+{
+    size_t unshown = 0;
+    int count = 0;
+
+    while (count < budget) {
+        const struct vmshm_slot *slot = endpoint->in + (endpoint->position & endpoint->in_mask);
+        /* Pairs with the release in ring_publish: payload and cell are complete. */
+        const uint64_t word = vmshm_load_acquire(&slot->word);
+        const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
+        const size_t bytes = VMSHM_SLOT_LEN(word);
+
+        if (VMSHM_SLOT_SEQ(word) != (uint32_t) (endpoint->position + 1)) {
+            break;
+        }
+        if (OPAL_UNLIKELY(VMSHM_SLOT_SWITCH == VMSHM_SLOT_KIND(word))) {
+            const char *why = NULL;
+            uint64_t next;
+
+            vmshm_copy_in(&next, slot->payload, sizeof next);
+            if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->position + 1, &why)) {
+                mca_btl_vmshm_peer_broken(endpoint, "switch", why);
+                return count;
+            }
+            continue;
+        }
+        if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
+            mca_btl_vmshm_peer_broken(endpoint, "tag", "nobody registered for a message's tag");
+            return count;
+        }
+        if (OPAL_LIKELY(VMSHM_SLOT_INLINE == VMSHM_SLOT_KIND(word)
+                        && bytes <= VMSHM_INLINE_BYTES)) {
+            take_inline(slot, bytes, tag);
+            unshown += bytes;
+        } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == VMSHM_SLOT_KIND(word))) {
+            const size_t taken = take_cell(endpoint, slot, tag);
+
+            if (0 == taken) {
+                return count;
+            }
+            unshown += taken;
+        } else {
+            mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
+            return count;
+        }
+        endpoint->position += 1;
+        count += 1;
+        if (unshown >= HEAD_BYTES) {
+            vmshm_store_release(&endpoint->my_head->head, endpoint->position);
+            unshown = 0;
+        }
+    }
+    if (count > 0) {
+        /* Our loads from slots and cells come before the sender's next stores to them. */
+        vmshm_store_release(&endpoint->my_head->head, endpoint->position);
+    }
+    return count;
+}
+
+/* Where the next message will be published stands what was there before: the message of the last
+ * lap, or what the sender put there when it made the ring. Anything else was overwritten: waiting
+ * for it would be for ever. */
+static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const uint64_t position = endpoint->position;
+    const uint64_t word = vmshm_load_relaxed(&endpoint->in[position & endpoint->in_mask].word);
+
+    if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
+        && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in_mask)
+        && word != (uint64_t) (uint32_t) position) {
+        mca_btl_vmshm_peer_broken(endpoint, "slot", "its number is of no message that can be there");
+    }
+}
+
+static int poll_hot(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int count = 0;
+
+    for (uint32_t i = 0; i < c->hot_count; ) {
+        mca_btl_vmshm_endpoint_t *endpoint = c->hot[i];
+        const int got = mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+
+        if (got > 0) {
+            endpoint->idle = 0;
+            count += got;
+        } else if (OPAL_UNLIKELY(NULL == endpoint->in)) {
+            continue;                   /* it left the roster: another stands at i now */
+        } else if (OPAL_UNLIKELY(0 == (++endpoint->idle & (CHECK_EVERY - 1)))) {
+            check_silent(endpoint);
+            if (endpoint->idle >= COLD_AFTER && c->hot_count > HOT_ANYWAY) {
+                c->hot[i] = c->hot[--c->hot_count];
+                c->cold[c->cold_count++] = endpoint;
+                continue;
+            }
+        }
+        ++i;
+    }
+    return count;
+}
+
+static int poll_cold(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int count = 0;
+
+    for (uint32_t n = 0; n < COLD_PER_POLL && c->cold_count > 0; ++n) {
+        const uint32_t i = c->cold_next++ % c->cold_count;
+        mca_btl_vmshm_endpoint_t *endpoint = c->cold[i];
+        const int got = mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+
+        if (got > 0 && NULL != endpoint->in) {
+            endpoint->idle = 0;
+            c->cold[i] = c->cold[--c->cold_count];
+            c->hot[c->hot_count++] = endpoint;
+        } else if (NULL != endpoint->in) {
+            check_silent(endpoint);
+        }
+        count += got;
+    }
+    return count;
+}
+
+/* What sends left: callbacks of consumed fragments, fragments that wait for room. */
+static int work(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    size_t rounds;
+    int count = 0;
+
+    OPAL_THREAD_LOCK(&c->lock);
+    rounds = opal_list_get_size(&c->working);
+    OPAL_THREAD_UNLOCK(&c->lock);
+    while (rounds-- > 0) {
+        mca_btl_vmshm_endpoint_t *endpoint;
+        opal_list_t done;
+
+        OPAL_THREAD_LOCK(&c->lock);
+        endpoint = (mca_btl_vmshm_endpoint_t *) opal_list_remove_first(&c->working);
+        if (NULL != endpoint) {
+            endpoint->working = false;
+        }
+        OPAL_THREAD_UNLOCK(&c->lock);
+        if (NULL == endpoint) {
+            break;
+        }
+        OBJ_CONSTRUCT(&done, opal_list_t);
+        OPAL_THREAD_LOCK(&endpoint->lock);
+        mca_btl_vmshm_reclaim(endpoint);
+        mca_btl_vmshm_flush(endpoint);
+        opal_list_join(&done, opal_list_get_end(&done), &endpoint->done);
+        if (endpoint->callbacks > 0 || !opal_list_is_empty(&endpoint->pending)) {
+            mca_btl_vmshm_work_on(endpoint);
+        }
+        OPAL_THREAD_UNLOCK(&endpoint->lock);
+        /* Callbacks send: no lock may be held. */
+        while (!opal_list_is_empty(&done)) {
+            mca_btl_vmshm_frag_complete(endpoint, (mca_btl_vmshm_frag_t *)
+                                        opal_list_remove_first(&done), OPAL_SUCCESS);
+            ++count;
+        }
+        OBJ_DESTRUCT(&done);
+    }
+    return count;
+}
+
+/* Cells that peers have consumed come back when their head is read, which nobody does for a peer to
+ * which nothing more is sent: a fragment for another one may wait for just these. */
+static void reclaim_everywhere(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
+                            * mca_btl_vmshm_header()->procs;
+
+    c->starved = false;
+    for (uint64_t i = 0; i < places; ++i) {
+        mca_btl_vmshm_endpoint_t *endpoint = c->table[i];
+
+        if (NULL != endpoint && endpoint->tail != endpoint->head) {
+            OPAL_THREAD_LOCK(&endpoint->lock);
+            mca_btl_vmshm_reclaim(endpoint);
+            if (!opal_list_is_empty(&endpoint->done)) {
+                mca_btl_vmshm_work_on(endpoint);
+            }
+            OPAL_THREAD_UNLOCK(&endpoint->lock);
+        }
+    }
+}
+
+int mca_btl_vmshm_component_progress(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int count;
+
+    if (opal_using_threads()) {
+        if (0 != __atomic_exchange_n(&c->polling, 1, __ATOMIC_ACQUIRE)) {
+            return 0;
+        }
+    } else if (c->polling) {
+        return 0;
+    } else {
+        c->polling = 1;
+    }
+
+    count = poll_hot();
+    if (0 != c->cold_count) {
+        count += poll_cold();
+    }
+    if (OPAL_UNLIKELY(c->starved)) {
+        reclaim_everywhere();
+    }
+    if (!opal_list_is_empty(&c->working)) {
+        count += work();
+    }
+    if (++c->bell_next >= mca_btl_vmshm_header()->vms) {
+        c->bell_next = 0;
+    }
+    mca_btl_vmshm_listen(c->bell_next);
+    if (OPAL_UNLIKELY(c->attention)) {
+        mca_btl_vmshm_attend();
+    }
+
+    vmshm_store_release(&c->polling, 0);
+    return count;
+}

@@ -1,0 +1,133 @@
+/* Sending a descriptor: into the ring, or behind those that wait for room in it. */
+#include "opal_config.h"
+
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_ring.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void mca_btl_vmshm_work_on(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    if (endpoint->working) {
+        return;
+    }
+    OPAL_THREAD_LOCK(&c->lock);
+    if (!endpoint->working) {
+        endpoint->working = true;
+        opal_list_append(&c->working, &endpoint->super);
+    }
+    OPAL_THREAD_UNLOCK(&c->lock);
+}
+
+/* Must the caller hear of it when the peer has consumed the fragment? If not, a fragment that is ours
+ * is done with once it is in the ring. */
+static inline bool wants_consumption(const mca_btl_vmshm_frag_t *frag)
+{
+    return MCA_BTL_DES_FLAGS_BTL_OWNERSHIP
+           != (frag->base.des_flags
+               & (MCA_BTL_DES_FLAGS_BTL_OWNERSHIP | MCA_BTL_DES_SEND_ALWAYS_CALLBACK));
+}
+
+/* A fragment that found no cell when it was made gets one now. */
+static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    uint64_t cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+
+    if (0 == cell) {
+        mca_btl_vmshm_reclaim(endpoint);
+        cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    }
+    if (0 == cell) {
+        c->starved = true;
+        return false;
+    }
+    memcpy(mca_btl_vmshm_at(cell), frag->heap, frag->segment.seg_len);
+    free(frag->heap);
+    frag->heap = NULL;
+    frag->cell = cell;
+    frag->segment.seg_addr.pval = mca_btl_vmshm_at(cell);
+    return true;
+}
+
+/* Endpoint lock held. False: no slot or no cell. The fragment is in the ring otherwise, and in
+ * flight if it wants_consumption(). */
+static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
+{
+    const size_t bytes = frag->segment.seg_len;
+    mca_btl_vmshm_inflight_t *sent;
+
+    if (!mca_btl_vmshm_ring_make_room(endpoint)
+        || (NULL != frag->heap && !move_to_cell(endpoint, frag))) {
+        return false;
+    }
+    sent = mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail);
+    if (wants_consumption(frag)) {
+        sent->frag = frag;
+        endpoint->callbacks += 1;
+    } else if (0 != frag->cell) {
+        sent->cell = frag->cell | (uint64_t) frag->cell_class;
+    }
+    endpoint->messages += 1;
+    endpoint->bytes += bytes;
+    if (0 != frag->cell) {
+        mca_btl_vmshm_ring_publish_cell(endpoint, frag->cell, bytes, frag->tag);
+    } else {
+        memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, frag->bytes, bytes);
+        mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_INLINE, bytes, frag->tag);
+    }
+    if (!wants_consumption(frag)) {
+        frag->cell = 0;                 /* the slot has it now */
+    }
+    return true;
+}
+
+void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    while (!opal_list_is_empty(&endpoint->pending)) {
+        mca_btl_vmshm_frag_t *frag =
+            (mca_btl_vmshm_frag_t *) opal_list_get_first(&endpoint->pending);
+
+        /* Off the list before it is in the ring: in-flight fragments go on another list. */
+        opal_list_remove_first(&endpoint->pending);
+        if (!try_send(endpoint, frag)) {
+            opal_list_prepend(&endpoint->pending, (opal_list_item_t *) frag);
+            return;
+        }
+        if (!wants_consumption(frag)) {
+            opal_list_append(&endpoint->done, (opal_list_item_t *) frag);
+        }
+    }
+}
+
+int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
+                       struct mca_btl_base_endpoint_t *endpoint,
+                       struct mca_btl_base_descriptor_t *descriptor, mca_btl_base_tag_t tag)
+{
+    mca_btl_vmshm_frag_t *frag = (mca_btl_vmshm_frag_t *) descriptor;
+    bool sent, now;
+
+    (void) btl;
+    if (OPAL_UNLIKELY(MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate)) {
+        return OPAL_ERR_UNREACH;
+    }
+    frag->tag = tag;
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    sent = opal_list_is_empty(&endpoint->pending) && try_send(endpoint, frag);
+    if (!sent) {
+        opal_list_append(&endpoint->pending, (opal_list_item_t *) frag);
+    }
+    now = sent && !wants_consumption(frag);
+    if (!now) {
+        mca_btl_vmshm_work_on(endpoint);
+    }
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+    if (!now) {
+        return OPAL_SUCCESS;
+    }
+    mca_btl_vmshm_frag_give(frag);
+    return 1;
+}

@@ -1,0 +1,94 @@
+#include "opal_config.h"
+
+#include "common_vmshm.h"
+
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "opal/constants.h"
+#include "opal/mca/base/mca_base_var.h"
+#include "opal/util/proc.h"
+
+#include "vmshm_layout.h"
+
+opal_common_vmshm_params_t opal_common_vmshm_params = {
+    .segment = NULL, .lock_dir = NULL, .vm_id = NULL,
+};
+
+int opal_common_vmshm_register(void)
+{
+    static bool registered = false;
+
+    if (registered) {
+        return OPAL_SUCCESS;
+    }
+    registered = true;
+    opal_common_vmshm_params.segment = "auto";
+    (void) mca_base_var_register("opal", "common", "vmshm", "segment",
+                                 "Path of the shared segment: a file, a device, or \"auto\" to "
+                                 "look for /dev/mmapper and for an ivshmem device (default: auto)",
+                                 MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_3,
+                                 MCA_BASE_VAR_SCOPE_READONLY, &opal_common_vmshm_params.segment);
+    /* A string: Open MPI reads a number that is none as 0, which is another VM's id. */
+    opal_common_vmshm_params.vm_id = "";
+    (void) mca_base_var_register("opal", "common", "vmshm", "vm_id",
+                                 "Id of this VM in the segment's table, where neither the SMBIOS "
+                                 "OEM string vmshm.vm-id=N nor vmshm.vm_id=N on the kernel's "
+                                 "command line gives it (default: empty, not set)",
+                                 MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_3,
+                                 MCA_BASE_VAR_SCOPE_LOCAL, &opal_common_vmshm_params.vm_id);
+    opal_common_vmshm_params.lock_dir = "";
+    (void) mca_base_var_register("opal", "common", "vmshm", "lock_dir",
+                                 "Directory of the lock file by which the processes of this VM "
+                                 "share their section; it must be private to the VM (or to the "
+                                 "containers that share a VM id) and the same for all its users "
+                                 "(default: empty: /run/lock, else /tmp)",
+                                 MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_5,
+                                 MCA_BASE_VAR_SCOPE_READONLY, &opal_common_vmshm_params.lock_dir);
+    return OPAL_SUCCESS;
+}
+
+/* mpirun draws 128 random bits per job for transports that need a key, and hands the same to jobs
+ * that are spawned. A launcher that does not leaves the job's number: then only the segment's
+ * permissions guard it. */
+static void job_key(uint8_t key[16])
+{
+    const char *text = getenv(OPAL_MCA_PREFIX "orte_precondition_transports");
+    uint64_t words[2];
+
+    if (NULL == text || 2 != sscanf(text, "%" SCNx64 "-%" SCNx64, &words[0], &words[1])) {
+        const uint32_t jobid = (uint32_t) OPAL_PROC_MY_NAME.jobid;
+        words[0] = vmshm_fnv1a(VMSHM_FNV_START, &jobid, sizeof jobid);
+        words[1] = vmshm_fnv1a(words[0], &jobid, sizeof jobid);
+    }
+    memcpy(key, words, sizeof words);
+}
+
+/* VMSHM_VM_ID_UNSET, a number, or VMSHM_VM_ID_BAD. */
+static int vm_id(const char *text)
+{
+    char *end;
+    long id;
+
+    if (NULL == text || '\0' == text[0] || 0 == strcmp(text, "-1")) {
+        return VMSHM_VM_ID_UNSET;
+    }
+    id = strtol(text, &end, 10);
+    return '\0' == *end && id >= 0 && id <= INT_MAX ? (int) id : VMSHM_VM_ID_BAD;
+}
+
+int opal_common_vmshm_join(struct vmshm_member *member, struct vmshm_error *error)
+{
+    struct vmshm_join_options options = {
+        .segment = opal_common_vmshm_params.segment,
+        .lock_dir = opal_common_vmshm_params.lock_dir,
+        .vm_id = vm_id(opal_common_vmshm_params.vm_id),
+        .name = (uint64_t) OPAL_PROC_MY_NAME.jobid << 32 | (uint32_t) OPAL_PROC_MY_NAME.vpid,
+    };
+
+    job_key(options.job);
+    return vmshm_join(&options, member, error);
+}

@@ -1,0 +1,32 @@
+/*
+ * What every vmshm component of Open MPI shares: the parameters that name the segment and this VM,
+ * and the job's key. Plain C below this line is in vmshm_member.h.
+ */
+#ifndef COMMON_VMSHM_H
+#define COMMON_VMSHM_H
+
+#include "opal_config.h"
+#include "opal/mca/mca.h"
+
+#include "vmshm_member.h"
+
+BEGIN_C_DECLS
+
+struct opal_common_vmshm_params_t {
+    char *segment;         /* "auto" or a path */
+    char *lock_dir;        /* "" : the default of vmshm_join() */
+    char *vm_id;           /* "": the device, SMBIOS or the kernel's command line */
+};
+typedef struct opal_common_vmshm_params_t opal_common_vmshm_params_t;
+
+OPAL_DECLSPEC extern opal_common_vmshm_params_t opal_common_vmshm_params;
+
+/* Register common_vmshm_*; may be called by several components. */
+OPAL_DECLSPEC int opal_common_vmshm_register(void);
+
+/* Join the segment that the parameters name, under this job's key and this process's name. */
+OPAL_DECLSPEC int opal_common_vmshm_join(struct vmshm_member *member, struct vmshm_error *error);
+
+END_C_DECLS
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * Loads and stores of words that another process or another virtual machine sees.
+ *
+ * The shared structures hold plain fixed-size integers, because the same header is read by user
+ * space and by a kernel; the order of an access is therefore named where the access is made.
+ */
+#ifndef VMSHM_ATOMIC_H
+#define VMSHM_ATOMIC_H
+
+#include <string.h>
+
+#define vmshm_load_relaxed(p)       __atomic_load_n((p), __ATOMIC_RELAXED)
+#define vmshm_load_acquire(p)       __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define vmshm_store_relaxed(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define vmshm_store_release(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define vmshm_fetch_add(p, v)       __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+#define vmshm_fetch_or(p, v)        __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
+#define vmshm_fetch_and(p, v)       __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
+
+/* The only place where a store must be seen before a later load: reader table against window
+ * state (see vmshm_reader.c). */
+#define vmshm_fence_store_load()    __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+/* Copy what another VM may be changing meanwhile. Checks and uses that follow see this copy: without
+ * the barrier a compiler may read the shared bytes a second time instead. */
+static inline void vmshm_copy_in(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+    __asm__ __volatile__("" ::: "memory");
+}
+
+#endif

@@ -1,0 +1,87 @@
+#include "vmshm_error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *topic;
+    const char *remedy;
+} texts[VMSHM_ERR_COUNT] = {
+    [VMSHM_OK] = { "none", "Nothing to do." },
+    [VMSHM_ERR_ABSENT] = { "segment absent",
+        "Create it with `vmshmctl create`, attach it to the VM (`vmshmctl qemu-args`), or name it "
+        "with the MCA parameter common_vmshm_segment." },
+    [VMSHM_ERR_PERMISSION] = { "no permission",
+        "Give the user read and write access to it (group vmshm), or run as a user who has it." },
+    [VMSHM_ERR_SHORT] = { "segment short",
+        "The file was cut or the device has another size: create the segment again with "
+        "`vmshmctl create --force` while no VM uses it." },
+    [VMSHM_ERR_ZERO] = { "segment zero",
+        "Run `vmshmctl create` on the host for this file, and check that the VM is attached to "
+        "that very file." },
+    [VMSHM_ERR_MAGIC] = { "segment foreign",
+        "This is not a vmshm segment: check the path, or create one with `vmshmctl create`." },
+    [VMSHM_ERR_VERSION] = { "segment version",
+        "Use the same version of vmshm on the host and in all its VMs, and create the segment "
+        "with it." },
+    [VMSHM_ERR_CHECKSUM] = { "segment checksum",
+        "The header was overwritten: create the segment again with `vmshmctl create --force` "
+        "while no VM uses it." },
+    [VMSHM_ERR_FIELD] = { "segment field",
+        "`vmshmctl check` lists every wrong field; `vmshmctl reset-vm` clears the section of a VM "
+        "that is off." },
+    [VMSHM_ERR_NO_VM_ID] = { "vm id missing",
+        "Attach the VM as `vmshmctl qemu-args --vm N` prints it, put vmshm.vm_id=N on the guest's "
+        "kernel command line, or set the MCA parameter common_vmshm_vm_id." },
+    [VMSHM_ERR_VM_ID_RANGE] = { "vm id range",
+        "Give the VM an id that is in the segment's table, or create the segment with more VMs "
+        "(`vmshmctl create --vms`)." },
+    [VMSHM_ERR_VM_ID_TWICE] = { "vm id twice",
+        "Give each VM (and each container with its own lock directory) an id of its own." },
+    [VMSHM_ERR_FULL] = { "section full",
+        "`vmshmctl show` tells who holds what: end jobs that are left over, mark VMs that are off "
+        "(`vmshmctl mark-vm --vm N gone`), or create a larger segment." },
+    [VMSHM_ERR_PEER] = { "peer unproven",
+        "Expected for a VM of another host, after a migration or a restored snapshot; on one "
+        "host, check that both VMs are attached to the same file." },
+    [VMSHM_ERR_SYSTEM] = { "system error", "See the system's own text for the cause." },
+};
+
+int vmshm_fail(struct vmshm_error *e, enum vmshm_code code, const char *file, const char *field,
+               const char *fmt, ...)
+{
+    va_list args;
+
+    e->code = code;
+    snprintf(e->file, sizeof e->file, "%s", file ? file : "(none)");
+    snprintf(e->field, sizeof e->field, "%s", field ? field : "(none)");
+    va_start(args, fmt);
+    vsnprintf(e->detail, sizeof e->detail, fmt, args);
+    va_end(args);
+    return code;
+}
+
+int vmshm_fail_errno(struct vmshm_error *e, const char *file, const char *field, const char *what)
+{
+    const int err = errno;
+    enum vmshm_code code = VMSHM_ERR_SYSTEM;
+
+    if (EACCES == err || EPERM == err) {
+        code = VMSHM_ERR_PERMISSION;
+    } else if (ENOENT == err || ENODEV == err || ENXIO == err) {
+        code = VMSHM_ERR_ABSENT;
+    }
+    return vmshm_fail(e, code, file, field, "%s: %s", what, strerror(err));
+}
+
+const char *vmshm_error_remedy(enum vmshm_code code)
+{
+    return code < VMSHM_ERR_COUNT ? texts[code].remedy : "";
+}
+
+const char *vmshm_error_topic(enum vmshm_code code)
+{
+    return code < VMSHM_ERR_COUNT ? texts[code].topic : texts[VMSHM_ERR_SYSTEM].topic;
+}

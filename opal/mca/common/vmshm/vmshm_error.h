@@ -1,0 +1,51 @@
+/*
+ * Errors of the vmshm library: which file, which field, what is wrong with it, what to do.
+ *
+ * Functions that can fail take a struct vmshm_error * (never NULL), fill it and return its code;
+ * they print nothing. Who decides about the error logs it, once.
+ */
+#ifndef VMSHM_ERROR_H
+#define VMSHM_ERROR_H
+
+enum vmshm_code {
+    VMSHM_OK = 0,
+    VMSHM_ERR_ABSENT,        /* no segment at the path, or none found */
+    VMSHM_ERR_PERMISSION,
+    VMSHM_ERR_SHORT,         /* the file is shorter than its header says */
+    VMSHM_ERR_ZERO,          /* zero-filled: never created, or memory that was not the segment's */
+    VMSHM_ERR_MAGIC,
+    VMSHM_ERR_VERSION,
+    VMSHM_ERR_CHECKSUM,
+    VMSHM_ERR_FIELD,         /* a field has a value that cannot be */
+    VMSHM_ERR_NO_VM_ID,
+    VMSHM_ERR_VM_ID_RANGE,
+    VMSHM_ERR_VM_ID_TWICE,
+    VMSHM_ERR_FULL,          /* no process slot, window slot or memory left in the section */
+    VMSHM_ERR_PEER,          /* a peer's window, nonce or epoch is not what it published */
+    VMSHM_ERR_SYSTEM,        /* a system call failed: detail has errno's text */
+    VMSHM_ERR_COUNT
+};
+
+struct vmshm_error {
+    enum vmshm_code code;
+    char file[256];          /* the file or device */
+    char field[64];          /* the field, MCA parameter or table entry */
+    char detail[320];        /* what was found and what was expected */
+};
+
+/* Fill *e and return code. */
+int vmshm_fail(struct vmshm_error *e, enum vmshm_code code, const char *file, const char *field,
+               const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+
+/* As vmshm_fail with VMSHM_ERR_SYSTEM (EACCES and EPERM: VMSHM_ERR_PERMISSION; ENOENT:
+ * VMSHM_ERR_ABSENT), errno's text behind `what`. */
+int vmshm_fail_errno(struct vmshm_error *e, const char *file, const char *field,
+                     const char *what);
+
+/* What the administrator or user can do about it: a sentence. */
+const char *vmshm_error_remedy(enum vmshm_code code);
+
+/* Topic of the code in help-btl-vmshm.txt. */
+const char *vmshm_error_topic(enum vmshm_code code);
+
+#endif

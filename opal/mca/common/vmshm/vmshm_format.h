@@ -1,0 +1,247 @@
+/*
+ * The layout of a vmshm segment: what lies where, who writes it, who reads it.
+ *
+ * One law holds for every byte: it has one writer. The header is written by the host alone, a
+ * section by the virtual machine it belongs to, a window by the process it was handed to.
+ * Everything is little-endian; every offset is in bytes from the base of the segment (u64) unless
+ * its comment says otherwise; there are no pointers. What another machine wrote is input: copy it
+ * to private memory, check it, then use it.
+ *
+ *   0                                                              total_bytes
+ *   +--------+----------------------+----------------------+-------+
+ *   | header | section of VM 0      | section of VM 1      | ...   |
+ *   +--------+----------------------+----------------------+-------+
+ *    host     VM 0 writes            VM 1 writes
+ *
+ * Header (VMSHM_HEADER_BYTES, host):
+ *   0x0000  struct vmshm_header
+ *   0x0400  struct vmshm_section_entry [VMSHM_MAX_VMS]
+ *   0x2000  struct vmshm_vm_mark       [VMSHM_MAX_VMS]   (not under the checksum: it changes)
+ *
+ * Section (offsets within it come from vmshm_layout.h):
+ *   +---------+-----------+-------------+--------+------------+---------------------------+
+ *   | struct  | processes | windows     | bells  | reader     | heap: windows, in units   |
+ *   | section | [procs]   | [windows]   | [vms]  | table      | of VMSHM_GRANULE_BYTES    |
+ *   | 4 KiB   | 128 B     | 64 B        |[procs] | [procs]    |                           |
+ *   +---------+-----------+-------------+--------+------------+---------------------------+
+ *
+ * Control window (the first window of a process, filled by the byte transport):
+ *   +---------------+------------------+------------------+--------------------------------+
+ *   | window header | outgoing rings   | incoming heads   | rings, heads and cells         |
+ *   | 64 B          | u64 [vms][procs] | u64 [vms][procs] |                                |
+ *   +---------------+------------------+------------------+--------------------------------+
+ *
+ * Ring (in the sender's window) and its head (in the receiver's window):
+ *   +-------------+------+------+------+-----+        +--------------------+
+ *   | ring header | slot | slot | slot | ... |        | nonce, head        |
+ *   | 64 B        | 64 B | 64 B | 64 B |     |        | 64 B               |
+ *   +-------------+------+------+------+-----+        +--------------------+
+ *   A slot is one cache line: an 8-byte word that publishes it and 56 bytes of payload.
+ */
+#ifndef VMSHM_FORMAT_H
+#define VMSHM_FORMAT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define VMSHM_MAGIC            UINT64_C(0x314745534D48534D)  /* "MSHMSEG1" */
+#define VMSHM_SECTION_MAGIC    UINT64_C(0x314345534D48534D)  /* "MSHMSEC1" */
+#define VMSHM_WINDOW_MAGIC     UINT64_C(0x314E49574D48534D)  /* "MSHMWIN1" */
+#define VMSHM_RING_MAGIC       UINT32_C(0x474E4952)          /* "RING" */
+#define VMSHM_FORMAT_VERSION   1u
+
+#define VMSHM_LINE_BYTES       64u                           /* a cache line */
+#define VMSHM_MAX_VMS          64u
+#define VMSHM_MAX_PROCS        1024u                         /* per VM */
+#define VMSHM_MAX_WINDOWS      4096u                         /* per VM */
+#define VMSHM_HEADER_BYTES     UINT64_C(0x200000)            /* before the first section */
+#define VMSHM_CHECKED_BYTES    0x2000u                       /* the checksum covers [0, this) */
+#define VMSHM_TABLE_OFFSET     0x400u
+#define VMSHM_MARK_OFFSET      0x2000u
+#define VMSHM_ALIGN_BYTES      UINT64_C(0x200000)            /* sections and their heaps: 2 MiB */
+#define VMSHM_GRANULE_BYTES    UINT64_C(0x10000)             /* windows: 64 KiB */
+#define VMSHM_NO_NUMA          UINT32_MAX
+
+/* ---------------------------------------------------------------- header, written by the host */
+
+struct vmshm_header {
+    uint64_t magic;
+    uint32_t version;           /* VMSHM_FORMAT_VERSION; another number means another layout */
+    uint32_t checked_bytes;     /* VMSHM_CHECKED_BYTES */
+    uint64_t checksum;          /* FNV-1a, 64 bit, of [0, checked_bytes) with this field zero */
+    uint8_t  segment_uuid[16];  /* drawn anew by each `vmshmctl create` */
+    uint8_t  node_uuid[16];     /* the host's machine id */
+    uint64_t total_bytes;       /* of the whole segment */
+    uint64_t page_bytes;        /* of the host memory behind it: 4096, 2 MiB, 1 GiB */
+    uint64_t created_sec;       /* host's wall clock, for people */
+    uint32_t vms;               /* sections in the table, VM ids 0 .. vms-1 */
+    uint32_t procs;             /* process slots per section */
+    uint32_t windows;           /* window slots per section, a multiple of 64 */
+    uint32_t reserved;
+};
+
+struct vmshm_section_entry {
+    uint64_t offset;
+    uint64_t length;            /* 0: this VM has no section */
+    uint64_t open_offset;       /* from the section's start; [open_offset, length) is the open half,
+                                   which peers of the same job may map read-write */
+    uint32_t vm_id;
+    uint32_t numa_node;         /* host node the memory is bound to, or VMSHM_NO_NUMA */
+    uint8_t  reserved[32];
+};
+
+/* What the host knows about a VM: a libvirt hook sets it through `vmshmctl mark-vm`. */
+enum { VMSHM_MARK_UNKNOWN = 0, VMSHM_MARK_UP = 1, VMSHM_MARK_GONE = 2 };
+
+struct vmshm_vm_mark {
+    uint32_t mark;
+    uint32_t changes;           /* counts the marks set so far */
+    uint64_t changed_sec;       /* host's wall clock */
+    uint8_t  reserved[48];
+};
+
+/* ------------------------------------------------------------- section, written by its own VM */
+
+enum { VMSHM_SECTION_NEVER = 0, VMSHM_SECTION_UP = 1, VMSHM_SECTION_LEAVING = 2 };
+
+struct vmshm_section {
+    uint64_t magic;             /* written last when the section is first set up */
+    uint32_t vm_id;
+    uint32_t state;
+    uint64_t epoch;             /* of this boot of the VM; never 0 once set up */
+    uint64_t arbiter;           /* which lock file arbitrates the section (device and inode) */
+    uint64_t dirty_end;         /* heap bytes beyond this were never handed out: they are zero */
+    uint8_t  reserved0[24];
+    uint64_t heartbeat;         /* on a line of its own; grows while any process of the VM runs */
+    uint8_t  reserved1[56];
+    uint64_t messages;          /* sums of the processes that have left; line of its own */
+    uint64_t bytes;
+    uint8_t  reserved2[48];
+    uint8_t  reserved3[4096 - 192];
+};
+
+enum {
+    VMSHM_PROC_FREE = 0,
+    VMSHM_PROC_LIVE = 1,
+    VMSHM_PROC_LEFT = 2,        /* left in order; the slot is reused later */
+    VMSHM_PROC_DEAD = 3         /* found dead by a process of its own VM */
+};
+
+struct vmshm_proc {
+    uint32_t state;             /* written last */
+    uint32_t generation;        /* of the slot, grows each time it is handed out */
+    uint32_t pid;               /* means something in its own VM only: for people */
+    uint32_t uid;
+    uint64_t nonce;             /* random, never 0; stands in the control window too */
+    uint64_t name;              /* Open MPI's process name: job id << 32 | rank */
+    uint8_t  job[16];           /* key of the job */
+    uint32_t window;            /* index of the control window, or UINT32_MAX */
+    uint32_t reserved0;
+    uint64_t joined_sec;        /* guest's wall clock, for people */
+    uint64_t messages;          /* sent so far; second line: its owner writes it often */
+    uint64_t bytes;
+    uint8_t  reserved1[48];
+};
+
+enum { VMSHM_WINDOW_EMPTY = 0, VMSHM_WINDOW_LIVE = 1, VMSHM_WINDOW_QUARANTINE = 2 };
+enum { VMSHM_KIND_PRIVATE = 0, VMSHM_KIND_OPEN = 1 };
+
+struct vmshm_window {
+    uint32_t state;             /* written last */
+    uint32_t generation;        /* grows each time the entry is handed out */
+    uint64_t offset;
+    uint64_t length;
+    uint32_t proc;              /* slot of the owner */
+    uint32_t uid;
+    uint32_t kind;
+    uint32_t reserved0;
+    uint8_t  job[16];
+    uint8_t  reserved1[8];
+};
+
+/* A bell is a u32 per process of the segment in every section: "some process of my VM has made a
+ * new ring towards you". Rung by an atomic add of any process of the VM, read by one peer. */
+
+/* A row of the reader table is a bitmap of all windows of the segment: bit (vm * windows + index)
+ * is set while the process maps that window. Only the process writes its row. */
+
+/* --------------------------------------------- control window, written by the process it is of */
+
+struct vmshm_window_header {
+    uint64_t magic;
+    uint64_t nonce;
+    uint8_t  reserved[48];
+};
+
+/* Tables of rings and heads: u64 at [vm * procs + slot of the peer]: the offset of the ring
+ * (written by the sender) or of the head (written by the receiver), 0 while there is none. */
+
+struct vmshm_ring {
+    uint32_t magic;
+    uint32_t slots;             /* a power of two */
+    uint64_t from;              /* nonce of the process that writes the ring */
+    uint64_t to;                /* nonce of the process it is for */
+    uint64_t first;             /* position of the first message in it */
+    uint8_t  reserved[32];
+};
+
+struct vmshm_head {
+    uint64_t from;              /* nonce of the process whose messages are counted */
+    uint64_t head;              /* every position below this one was consumed */
+    uint8_t  reserved[48];
+};
+
+#define VMSHM_INLINE_BYTES     56u
+#define VMSHM_RING_MIN_SLOTS   8u
+#define VMSHM_RING_MAX_SLOTS   65536u
+
+/* The word of a slot: published when its low half equals position + 1. */
+#define VMSHM_SLOT_WORD(pos, len, kind, tag) \
+    ((uint64_t)(uint32_t)((pos) + 1) | (uint64_t)(uint16_t)(len) << 32 | \
+     (uint64_t)(uint8_t)(kind) << 48 | (uint64_t)(uint8_t)(tag) << 56)
+#define VMSHM_SLOT_SEQ(word)   ((uint32_t)(word))
+#define VMSHM_SLOT_LEN(word)   ((uint32_t)((word) >> 32 & 0xffff))
+#define VMSHM_SLOT_KIND(word)  ((uint32_t)((word) >> 48 & 0xff))
+#define VMSHM_SLOT_TAG(word)   ((uint8_t)((word) >> 56))
+
+enum {
+    VMSHM_SLOT_INLINE = 1,      /* len bytes of the message stand in the slot */
+    VMSHM_SLOT_CELL   = 2,      /* the slot holds a struct vmshm_cell_ref */
+    VMSHM_SLOT_SWITCH = 3       /* last message of this ring; the slot holds the next ring's offset */
+};
+
+struct vmshm_slot {
+    uint64_t word;              /* stored last, with release */
+    uint8_t  payload[VMSHM_INLINE_BYTES];
+};
+
+struct vmshm_cell_ref {
+    uint64_t offset;            /* in a window of the sender */
+    uint64_t length;
+};
+
+static_assert(sizeof(struct vmshm_header) == 96, "header");
+static_assert(offsetof(struct vmshm_header, checksum) == 16, "header.checksum");
+static_assert(offsetof(struct vmshm_header, segment_uuid) == 24, "header.segment_uuid");
+static_assert(offsetof(struct vmshm_header, total_bytes) == 56, "header.total_bytes");
+static_assert(offsetof(struct vmshm_header, vms) == 80, "header.vms");
+static_assert(sizeof(struct vmshm_section_entry) == 64, "section entry");
+static_assert(VMSHM_TABLE_OFFSET + VMSHM_MAX_VMS * sizeof(struct vmshm_section_entry)
+              <= VMSHM_CHECKED_BYTES, "the checksum covers the section table");
+static_assert(sizeof(struct vmshm_vm_mark) == 64, "vm mark");
+static_assert(sizeof(struct vmshm_section) == 4096, "section");
+static_assert(offsetof(struct vmshm_section, heartbeat) == 64, "section.heartbeat");
+static_assert(offsetof(struct vmshm_section, messages) == 128, "section.messages");
+static_assert(sizeof(struct vmshm_proc) == 128, "process");
+static_assert(offsetof(struct vmshm_proc, job) == 32, "process.job");
+static_assert(offsetof(struct vmshm_proc, messages) == 64, "process.messages");
+static_assert(sizeof(struct vmshm_window) == 64, "window");
+static_assert(offsetof(struct vmshm_window, job) == 40, "window.job");
+static_assert(sizeof(struct vmshm_window_header) == 64, "window header");
+static_assert(sizeof(struct vmshm_ring) == 64, "ring");
+static_assert(sizeof(struct vmshm_head) == 64, "head");
+static_assert(sizeof(struct vmshm_slot) == VMSHM_LINE_BYTES, "slot");
+static_assert(sizeof(struct vmshm_cell_ref) <= VMSHM_INLINE_BYTES, "cell reference");
+
+#endif

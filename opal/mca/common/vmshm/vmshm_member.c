@@ -1,0 +1,273 @@
+#include "vmshm_member.h"
+
+#include "vmshm_atomic.h"
+#include "vmshm_layout.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct vmshm_section *own_section(const struct vmshm_member *m)
+{
+    return vmshm_section_of(&m->segment, m->id.vm);
+}
+
+/* A slot is nobody's when the kernel says so, whatever its owner managed to write. The state comes
+ * last: who dies in here leaves the slot live and unclaimed, and the next one buries it again. */
+static void bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
+{
+    struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
+    struct vmshm_section *section = own_section(m);
+    const uint64_t messages = proc->messages;
+    const uint64_t bytes = proc->bytes;
+
+    memset(vmshm_reader_row_of(&m->segment, m->id.vm, slot), 0,
+           vmshm_reader_row_bytes(&m->segment.header));
+    vmshm_window_quarantine_slot(m, slot);
+    proc->messages = 0;
+    proc->bytes = 0;
+    vmshm_fetch_add(&section->messages, messages);
+    vmshm_fetch_add(&section->bytes, bytes);
+    vmshm_store_release(&proc->state, state);
+}
+
+/* Mutex held. */
+static int reap_locked(struct vmshm_member *m)
+{
+    int dead = 0;
+
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        const struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
+
+        if (VMSHM_PROC_LIVE == proc->state && !(m->joined && slot == m->slot)
+            && !vmshm_lock_is_claimed(&m->lock, slot)) {
+            bury(m, slot, VMSHM_PROC_DEAD);
+            ++dead;
+        }
+    }
+    return dead;
+}
+
+int vmshm_reap(struct vmshm_member *m)
+{
+    struct vmshm_error e;
+    int dead;
+
+    if (VMSHM_OK != vmshm_lock_enter(&m->lock, &e)) {
+        return 0;
+    }
+    dead = reap_locked(m);
+    vmshm_window_collect(m);
+    vmshm_lock_leave(&m->lock);
+    return dead;
+}
+
+void vmshm_heartbeat(struct vmshm_member *m)
+{
+    vmshm_fetch_add(&own_section(m)->heartbeat, 1);
+}
+
+/* Does somebody beat under the epoch or lock file that is not ours? */
+static bool somebody_beats(const struct vmshm_section *section)
+{
+    const uint64_t before = vmshm_load_relaxed(&section->heartbeat);
+
+    for (int i = 0; i < 15; ++i) {
+        const struct timespec tenth = { 0, 100000000 };
+
+        nanosleep(&tenth, NULL);
+        if (before != vmshm_load_relaxed(&section->heartbeat)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool has_live_slot(const struct vmshm_member *m)
+{
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Mutex held: make the section this boot's. */
+static int section_take(struct vmshm_member *m, struct vmshm_error *e)
+{
+    struct vmshm_section *section = own_section(m);
+
+    if (VMSHM_SECTION_MAGIC == section->magic && section->epoch == m->id.epoch
+        && section->arbiter == m->lock.identity) {
+        vmshm_store_release(&section->state, VMSHM_SECTION_UP);
+        return VMSHM_OK;
+    }
+    if (VMSHM_SECTION_MAGIC == section->magic) {
+        if (VMSHM_SECTION_UP == section->state && has_live_slot(m) && somebody_beats(section)) {
+            return vmshm_fail(e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "section", "VM id %u "
+                              "(from the %s) is in use by a running VM or container: %s",
+                              m->id.vm, m->id.source, section->epoch == m->id.epoch
+                              ? "same kernel, another lock directory (common_vmshm_lock_dir)"
+                              : "its processes run under another boot epoch");
+        }
+        /* The VM was switched off, or its lock directory emptied: nobody of it is left. */
+        for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+            if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
+                bury(m, slot, VMSHM_PROC_DEAD);
+            }
+        }
+    }
+    section->vm_id = m->id.vm;
+    section->arbiter = m->lock.identity;
+    vmshm_store_release(&section->epoch, m->id.epoch);
+    vmshm_store_release(&section->state, VMSHM_SECTION_UP);
+    vmshm_store_release(&section->magic, VMSHM_SECTION_MAGIC);
+    return VMSHM_OK;
+}
+
+/* Claim a slot that never was taken, else the one whose last owner joined longest ago: a peer that
+ * looks twice a second should find the fate of that owner, not its successor. VMSHM_NO_SLOT: none. */
+#define VMSHM_NO_SLOT UINT32_MAX
+
+static uint32_t claim_oldest(struct vmshm_member *m)
+{
+    const uint32_t slots = m->segment.header.procs;
+    uint64_t after_age = 0;             /* age and slot of the last one that could not be claimed */
+    uint32_t after_slot = 0;
+    bool first = true;
+
+    for (;;) {
+        uint32_t best = VMSHM_NO_SLOT;
+        uint64_t best_age = 0;
+
+        for (uint32_t slot = 0; slot < slots; ++slot) {
+            const struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
+            const uint64_t age = VMSHM_PROC_FREE == proc->state ? 0 : proc->joined_sec;
+
+            if (VMSHM_PROC_LIVE != proc->state
+                && (first || age > after_age || (age == after_age && slot > after_slot))
+                && (VMSHM_NO_SLOT == best || age < best_age)) {
+                best = slot;
+                best_age = age;
+            }
+        }
+        if (VMSHM_NO_SLOT == best || vmshm_lock_claim(&m->lock, best)) {
+            return best;
+        }
+        first = false;
+        after_age = best_age;
+        after_slot = best;
+    }
+}
+
+/* Mutex held. */
+static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
+                     struct vmshm_error *e)
+{
+    const uint32_t slot = claim_oldest(m);
+    struct vmshm_proc *proc;
+
+    if (VMSHM_NO_SLOT == slot) {
+        return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs",
+                          "all %u process slots of VM %u are taken", m->segment.header.procs,
+                          m->id.vm);
+    }
+    proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
+    m->slot = slot;
+    m->generation = ++proc->generation;
+    m->nonce = vmshm_random64();
+    memcpy(m->job, o->job, sizeof m->job);
+    proc->pid = (uint32_t) getpid();
+    proc->uid = (uint32_t) getuid();
+    proc->nonce = m->nonce;
+    proc->name = o->name;
+    memcpy(proc->job, o->job, sizeof proc->job);
+    proc->window = VMSHM_NO_WINDOW;
+    proc->joined_sec = (uint64_t) time(NULL);
+    proc->messages = 0;
+    proc->bytes = 0;
+    vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
+    m->joined = true;
+    return VMSHM_OK;
+}
+
+int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struct vmshm_error *e)
+{
+    const char *lock_dir = NULL != o->lock_dir && '\0' != o->lock_dir[0] ? o->lock_dir
+                           : 0 == access("/run/lock", W_OK) ? "/run/lock" : "/tmp";
+    int rc;
+
+    memset(m, 0, sizeof *m);
+    m->lock.fd = -1;
+    rc = vmshm_segment_open(o->segment, &m->segment, e);
+    if (VMSHM_OK != rc) {
+        return rc;
+    }
+    rc = vmshm_identity_get(o->root ? o->root : "", o->vm_id, m->segment.header.vms, &m->id, e);
+    if (VMSHM_OK != rc) {
+        goto close_segment;
+    }
+    rc = vmshm_segment_own(&m->segment, m->id.vm, e);
+    if (VMSHM_OK != rc) {
+        goto close_segment;
+    }
+    rc = vmshm_lock_open(&m->lock, lock_dir, m->segment.header.segment_uuid, m->id.vm, e);
+    if (VMSHM_OK != rc) {
+        goto close_segment;
+    }
+    rc = vmshm_lock_enter(&m->lock, e);
+    if (VMSHM_OK != rc) {
+        goto close_lock;
+    }
+    rc = section_take(m, e);
+    if (VMSHM_OK == rc) {
+        reap_locked(m);
+        vmshm_window_collect(m);
+        rc = slot_take(m, o, e);
+    }
+    vmshm_lock_leave(&m->lock);
+    if (VMSHM_OK == rc) {
+        vmshm_heartbeat(m);
+        return VMSHM_OK;
+    }
+
+close_lock:
+    vmshm_lock_close(&m->lock);
+close_segment:
+    vmshm_segment_close(&m->segment);
+    return rc;
+}
+
+void vmshm_leave(struct vmshm_member *m)
+{
+    struct vmshm_error e;
+
+    if (!m->joined) {
+        return;
+    }
+    /* Without the mutex the next process of the VM finds the slot unclaimed and reaps it. */
+    if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
+        bury(m, m->slot, VMSHM_PROC_LEFT);
+        vmshm_lock_unclaim(&m->lock, m->slot);
+        vmshm_window_collect(m);
+        vmshm_lock_leave(&m->lock);
+    }
+    m->joined = false;
+    vmshm_lock_close(&m->lock);
+    vmshm_segment_close(&m->segment);
+}
+
+void vmshm_member_address(const struct vmshm_member *m, struct vmshm_address *a)
+{
+    memset(a, 0, sizeof *a);
+    memcpy(a->segment_uuid, m->segment.header.segment_uuid, sizeof a->segment_uuid);
+    a->format = VMSHM_FORMAT_VERSION;
+    a->vm = m->id.vm;
+    a->epoch = m->id.epoch;
+    a->nonce = m->nonce;
+    a->slot = m->slot;
+    a->generation = m->generation;
+    memcpy(a->job, m->job, sizeof a->job);
+}

@@ -1,0 +1,121 @@
+/*
+ * A process that takes part in a segment: its slot, its windows, and the windows of others that it
+ * maps.
+ *
+ * Everything that changes the tables of the own section happens under the lock file's mutex
+ * (vmshm_lock.h); the tables of other sections are only read, and each entry is copied to private
+ * memory and checked before it is used. All functions may be called from any thread.
+ */
+#ifndef VMSHM_MEMBER_H
+#define VMSHM_MEMBER_H
+
+#include <stdbool.h>
+
+#include "vmshm_identity.h"
+#include "vmshm_lock.h"
+#include "vmshm_segment.h"
+
+#define VMSHM_NO_WINDOW UINT32_MAX
+
+struct vmshm_member {
+    struct vmshm_segment segment;
+    struct vmshm_identity id;
+    struct vmshm_lock lock;
+    uint32_t slot;
+    uint32_t generation;
+    uint64_t nonce;
+    uint8_t job[16];
+    bool joined;
+};
+
+/* A process of the segment as others know it: what the modex carries. */
+struct vmshm_address {
+    uint8_t  segment_uuid[16];
+    uint32_t format;
+    uint32_t vm;
+    uint64_t epoch;
+    uint64_t nonce;
+    uint32_t slot;
+    uint32_t generation;
+    uint8_t  job[16];
+};
+
+struct vmshm_join_options {
+    const char *segment;       /* path, or NULL or "auto" */
+    const char *lock_dir;      /* NULL or "": /run/lock, else /tmp */
+    const char *root;          /* prefix of identity files; NULL: "" */
+    int vm_id;                 /* or VMSHM_VM_ID_UNSET, VMSHM_VM_ID_BAD */
+    uint8_t job[16];           /* key of the job */
+    uint64_t name;             /* Open MPI's process name, for `vmshmctl show` and lazy peers */
+};
+
+/* Open the segment, take a process slot in the own VM's section; sets the section up when this is
+ * the first process since the VM booted. Takes up to 1.5 s when another epoch stands there: that
+ * is how long it is watched for a heartbeat. Errors: all. */
+int vmshm_join(const struct vmshm_join_options *options, struct vmshm_member *m,
+               struct vmshm_error *e);
+
+/* Give back all windows and the slot. Peers see the slot as left, not as dead. */
+void vmshm_leave(struct vmshm_member *m);
+
+void vmshm_member_address(const struct vmshm_member *m, struct vmshm_address *a);
+
+/* Add to the section's heartbeat: at least once a second from some process of the VM, or other VMs
+ * report silence. */
+void vmshm_heartbeat(struct vmshm_member *m);
+
+/* Mark the slots of this VM's dead processes and quarantine their windows. Returns how many died.
+ * Waits for the mutex. */
+int vmshm_reap(struct vmshm_member *m);
+
+/* --- windows: vmshm_window.c */
+
+/* Hand out `bytes` (rounded up to VMSHM_GRANULE_BYTES) of the own section, zeroed. *offset is the
+ * window's offset in the segment. Errors: FULL, SYSTEM. */
+int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, uint32_t *index,
+                       uint64_t *offset, struct vmshm_error *e);
+
+/* Give one back: quarantined until no reader lists it. */
+void vmshm_window_release(struct vmshm_member *m, uint32_t index);
+
+/* Make `index` the control window of this process: peers look there for rings. */
+void vmshm_window_publish(struct vmshm_member *m, uint32_t index);
+
+/* Mutex held: empty quarantined windows that nobody reads. */
+void vmshm_window_collect(struct vmshm_member *m);
+
+/* Mutex held: quarantine all windows of a slot. */
+void vmshm_window_quarantine_slot(struct vmshm_member *m, uint32_t slot);
+
+/* --- peers: vmshm_peer.c */
+
+/* Copy a peer's process entry; false if the slot is out of range. */
+bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
+                     struct vmshm_proc *copy);
+
+/* Does the process that published `a` stand there, live, and does its nonce stand in its control
+ * window, read through our own mapping? Registers as a reader of the control window, whose private
+ * copy goes to *w. Errors: PEER. */
+int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a,
+                     uint32_t *index, struct vmshm_window *w, struct vmshm_error *e);
+
+/* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`.
+ * *w receives a checked copy. False: not such a window. */
+bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
+                        struct vmshm_window *w);
+void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index);
+
+/* Find, and register as a reader of, the live window of (vm, slot) that holds
+ * [offset, offset + length). Returns its index or VMSHM_NO_WINDOW. Linear in the table: callers
+ * keep what they found. */
+uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
+                           uint64_t length, struct vmshm_window *w);
+
+/* --- helpers */
+
+static inline void *vmshm_at(const struct vmshm_member *m, uint64_t offset)
+{
+    return m->segment.base + offset;
+}
+
+#endif

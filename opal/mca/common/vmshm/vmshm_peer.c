@@ -1,0 +1,138 @@
+/*
+ * Other processes of the segment: their windows, found and checked; the proof that they are there.
+ */
+#include "vmshm_member.h"
+
+#include "vmshm_atomic.h"
+#include "vmshm_layout.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
+                     struct vmshm_proc *copy)
+{
+    struct vmshm_proc *proc;
+    uint32_t state;
+
+    if (vm >= m->segment.header.vms || slot >= m->segment.header.procs) {
+        return false;
+    }
+    proc = vmshm_proc_of(&m->segment, vm, slot);
+    /* State first: its owner stores it last, so LIVE vouches for the rest. */
+    state = vmshm_load_acquire(&proc->state);
+    vmshm_copy_in(copy, proc, sizeof *copy);
+    copy->state = state;
+    copy->window = vmshm_load_acquire(&proc->window);
+    return true;
+}
+
+static uint64_t *reader_word(const struct vmshm_member *m, uint32_t vm, uint32_t index,
+                             uint64_t *mask)
+{
+    const uint64_t bit = (uint64_t) vm * m->segment.header.windows + index;
+
+    *mask = UINT64_C(1) << bit % 64;
+    return vmshm_reader_row_of(&m->segment, m->id.vm, m->slot) + bit / 64;
+}
+
+bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
+                        struct vmshm_window *w)
+{
+    const struct vmshm_header *h = &m->segment.header;
+    const struct vmshm_window *shared;
+    const struct vmshm_section_entry *section;
+    uint64_t mask, *word;
+
+    if (vm >= h->vms || index >= h->windows) {
+        return false;
+    }
+    section = &m->segment.sections[vm];
+    shared = vmshm_window_of(&m->segment, vm, index);
+    word = reader_word(m, vm, index, &mask);
+    vmshm_fetch_or(word, mask);
+    vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_window.c */
+    vmshm_copy_in(w, shared, sizeof *w);
+    w->state = vmshm_load_acquire(&shared->state);
+    if (VMSHM_WINDOW_LIVE == w->state && slot == w->proc
+        && vmshm_range_inside(w->offset, w->length, section->offset + vmshm_heap_offset(h),
+                              section->length - vmshm_heap_offset(h))
+        && 0 == w->offset % VMSHM_GRANULE_BYTES) {
+        return true;
+    }
+    vmshm_fetch_and(word, ~mask);
+    return false;
+}
+
+void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
+{
+    uint64_t mask, *word = reader_word(m, vm, index, &mask);
+
+    vmshm_fetch_and(word, ~mask);
+}
+
+uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
+                           uint64_t length, struct vmshm_window *w)
+{
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        struct vmshm_window peek;
+
+        vmshm_copy_in(&peek, vmshm_window_of(&m->segment, vm, i), sizeof peek);
+        if (VMSHM_WINDOW_LIVE != peek.state || slot != peek.proc
+            || !vmshm_range_inside(offset, length, peek.offset, peek.length)) {
+            continue;
+        }
+        if (vmshm_reader_enter(m, vm, slot, i, w)) {
+            if (vmshm_range_inside(offset, length, w->offset, w->length)) {
+                return i;
+            }
+            vmshm_reader_leave(m, vm, i);
+        }
+    }
+    return VMSHM_NO_WINDOW;
+}
+
+int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint32_t *index,
+                     struct vmshm_window *w, struct vmshm_error *e)
+{
+    const struct vmshm_window_header *shared;
+    struct vmshm_proc proc;
+
+    if (0 != memcmp(a->segment_uuid, m->segment.header.segment_uuid, sizeof a->segment_uuid)) {
+        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "segment_uuid",
+                          "the peer is attached to another segment");
+    }
+    if (VMSHM_FORMAT_VERSION != a->format) {
+        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "version",
+                          "the peer uses format %u, this process format %u", a->format,
+                          VMSHM_FORMAT_VERSION);
+    }
+    if (!vmshm_peer_read(m, a->vm, a->slot, &proc)) {
+        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "vm",
+                          "the peer says VM %u, process slot %u: not in the table", a->vm,
+                          a->slot);
+    }
+    if (VMSHM_PROC_LIVE != proc.state || proc.generation != a->generation
+        || vmshm_load_acquire(&vmshm_section_of(&m->segment, a->vm)->epoch) != a->epoch) {
+        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "process",
+                          "VM %u, slot %u: the process that the peer published is not there: this "
+                          "memory is not shared with it (a copy or snapshot of the segment?)",
+                          a->vm, a->slot);
+    }
+    if (!vmshm_reader_enter(m, a->vm, a->slot, proc.window, w)) {
+        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window",
+                          "VM %u, slot %u: window %u is not a live window of the peer", a->vm,
+                          a->slot, proc.window);
+    }
+    shared = vmshm_at(m, w->offset);
+    if (w->length < vmshm_control_bytes(&m->segment.header)
+        || VMSHM_WINDOW_MAGIC != vmshm_load_acquire(&shared->magic)
+        || shared->nonce != a->nonce) {
+        vmshm_reader_leave(m, a->vm, proc.window);
+        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "nonce",
+                          "VM %u, slot %u: the nonce that the peer published does not stand in "
+                          "its window: this memory is not shared with it", a->vm, a->slot);
+    }
+    *index = proc.window;
+    return VMSHM_OK;
+}

@@ -1,0 +1,57 @@
+/*
+ * Opening a segment: find it, map it, check its header.
+ *
+ * A segment is mapped once, whole and read-only; vmshm_segment_own() makes one VM's section
+ * writable for this process. Everything that is read from the shared header is read from the
+ * private, validated copy in `header` and `sections`.
+ *
+ * Providers, in the order in which an unnamed segment is looked for:
+ *   chardev  /dev/mmapper (User-Mode Linux) and other devices whose mmap at offset 0 is the segment
+ *   pci      resource2 of an ivshmem device 1af4:1110 under /sys/bus/pci/devices; root only
+ * A named one: any path; `file` if it is a regular file.
+ */
+#ifndef VMSHM_SEGMENT_H
+#define VMSHM_SEGMENT_H
+
+#include "vmshm_error.h"
+#include "vmshm_format.h"
+
+struct vmshm_segment {
+    uint8_t *base;
+    uint64_t total_bytes;                 /* mapped */
+    int fd;
+    char path[256];
+    const char *provider;                 /* "file", "chardev" or "pci" */
+    struct vmshm_header header;           /* private copies, validated */
+    struct vmshm_section_entry sections[VMSHM_MAX_VMS];
+};
+
+/* Open the segment at `path`, or the first one found if path is NULL, "" or "auto".
+ * Errors: ABSENT, PERMISSION, SHORT, ZERO, MAGIC, VERSION, CHECKSUM, FIELD, SYSTEM. */
+int vmshm_segment_open(const char *path, struct vmshm_segment *segment, struct vmshm_error *e);
+
+/* Make the section of vm writable through the mapping. Errors: PERMISSION, SYSTEM. */
+int vmshm_segment_own(struct vmshm_segment *segment, uint32_t vm, struct vmshm_error *e);
+
+/* Undo both. Harmless on a segment that was not opened but zeroed. */
+void vmshm_segment_close(struct vmshm_segment *segment);
+
+/* Check a header image of VMSHM_CHECKED_BYTES. `available` bytes are really there. `path` is for
+ * the error. Errors: SHORT, ZERO, MAGIC, VERSION, CHECKSUM, FIELD. */
+int vmshm_header_check(const void *image, uint64_t available, const char *path,
+                       struct vmshm_error *e);
+
+/* The unvalidated content of a section; vm < header.vms. */
+static inline struct vmshm_section *vmshm_section_of(const struct vmshm_segment *s, uint32_t vm)
+{
+    return (struct vmshm_section *) (s->base + s->sections[vm].offset);
+}
+
+struct vmshm_proc *vmshm_proc_of(const struct vmshm_segment *s, uint32_t vm, uint32_t slot);
+struct vmshm_window *vmshm_window_of(const struct vmshm_segment *s, uint32_t vm, uint32_t index);
+uint32_t *vmshm_bell_of(const struct vmshm_segment *s, uint32_t ringing_vm, uint32_t to_vm,
+                        uint32_t to_slot);
+uint64_t *vmshm_reader_row_of(const struct vmshm_segment *s, uint32_t vm, uint32_t slot);
+const struct vmshm_vm_mark *vmshm_mark_of(const struct vmshm_segment *s, uint32_t vm);
+
+#endif

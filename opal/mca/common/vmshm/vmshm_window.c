@@ -1,0 +1,178 @@
+/*
+ * Windows of the own section: handing out, quarantine, collection.
+ *
+ * A freed window stays in quarantine until no reader table lists it, so that a peer that is slow to
+ * unmap never sees the next owner's data. The state of a window against the readers' bits is a
+ * store-then-load on both sides (Dekker): the owner stores QUARANTINE and then reads the bits, a
+ * reader stores its bit and then reads the state; with a full fence between the two on both sides
+ * at least one of them sees the other.
+ */
+#include "vmshm_member.h"
+
+#include "vmshm_atomic.h"
+#include "vmshm_layout.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static struct vmshm_window *entry_of(const struct vmshm_member *m, uint32_t index)
+{
+    return vmshm_window_of(&m->segment, m->id.vm, index);
+}
+
+/* Is the bit of (own VM, index) set in the row of a live process of a VM that may still run? A
+ * process is live before it sets its first bit, so its state is ordered against the window's as the
+ * bits are. */
+static bool is_read(const struct vmshm_member *m, uint32_t index)
+{
+    const struct vmshm_header *h = &m->segment.header;
+    const uint64_t bit = (uint64_t) m->id.vm * h->windows + index;
+
+    for (uint32_t vm = 0; vm < h->vms; ++vm) {
+        const struct vmshm_section *section = vmshm_section_of(&m->segment, vm);
+
+        if (VMSHM_SECTION_MAGIC != vmshm_load_acquire(&section->magic)
+            || VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(&m->segment, vm)->mark)) {
+            continue;
+        }
+        for (uint32_t slot = 0; slot < h->procs; ++slot) {
+            const uint64_t *row = vmshm_reader_row_of(&m->segment, vm, slot);
+
+            if (VMSHM_PROC_LIVE == vmshm_load_relaxed(&vmshm_proc_of(&m->segment, vm, slot)->state)
+                && 0 != (vmshm_load_relaxed(&row[bit / 64]) >> bit % 64 & 1)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void vmshm_window_collect(struct vmshm_member *m)
+{
+    vmshm_fence_store_load();   /* our QUARANTINE stores before the loads of readers' bits */
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        struct vmshm_window *w = entry_of(m, i);
+
+        if (VMSHM_WINDOW_QUARANTINE == w->state && !is_read(m, i)) {
+            vmshm_store_release(&w->state, VMSHM_WINDOW_EMPTY);
+        }
+    }
+}
+
+void vmshm_window_quarantine_slot(struct vmshm_member *m, uint32_t slot)
+{
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        struct vmshm_window *w = entry_of(m, i);
+
+        if (VMSHM_WINDOW_LIVE == w->state && slot == w->proc) {
+            vmshm_store_release(&w->state, VMSHM_WINDOW_QUARANTINE);
+        }
+    }
+}
+
+/* First gap of `bytes` in the heap's private or open half, 0 if there is none. The own VM wrote the
+ * table, but an earlier crash of it may have left anything: entries outside the half are skipped,
+ * not believed. */
+static uint64_t find_gap(const struct vmshm_member *m, uint64_t bytes, uint32_t kind)
+{
+    const struct vmshm_header *h = &m->segment.header;
+    const struct vmshm_section_entry *section = &m->segment.sections[m->id.vm];
+    const bool open = VMSHM_KIND_OPEN == kind;
+    const uint64_t heap = section->offset + (open ? section->open_offset : vmshm_heap_offset(h));
+    const uint64_t end = section->offset + (open ? section->length : section->open_offset);
+    uint64_t at = heap;
+    bool moved = true;
+
+    /* Push the candidate behind every window it overlaps, until none does. */
+    while (moved) {
+        moved = false;
+        if (!vmshm_range_inside(at, bytes, heap, end - heap)) {
+            return 0;
+        }
+        for (uint32_t i = 0; i < h->windows; ++i) {
+            const struct vmshm_window *w = entry_of(m, i);
+
+            if (VMSHM_WINDOW_EMPTY != w->state
+                && vmshm_range_inside(w->offset, w->length, heap, end - heap)
+                && at < w->offset + w->length && w->offset < at + bytes) {
+                /* An end that is not on a granule is garbage, but somebody may still write there. */
+                at = vmshm_align_up(w->offset + w->length, VMSHM_GRANULE_BYTES);
+                moved = true;
+            }
+        }
+    }
+    return at;
+}
+
+int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, uint32_t *index,
+                       uint64_t *offset, struct vmshm_error *e)
+{
+    const struct vmshm_header *h = &m->segment.header;
+    const struct vmshm_section_entry *own = &m->segment.sections[m->id.vm];
+    struct vmshm_section *section = vmshm_section_of(&m->segment, m->id.vm);
+    struct vmshm_window *w = NULL;
+    uint64_t at, dirty;
+    int rc;
+
+    /* Beyond the section's length rounding up could wrap around to nothing. */
+    if (bytes <= own->length) {
+        bytes = vmshm_align_up(0 == bytes ? 1 : bytes, VMSHM_GRANULE_BYTES);
+    }
+    rc = vmshm_lock_enter(&m->lock, e);
+    if (VMSHM_OK != rc) {
+        return rc;
+    }
+    vmshm_window_collect(m);
+    for (uint32_t i = 0; i < h->windows && NULL == w; ++i) {
+        if (VMSHM_WINDOW_EMPTY == entry_of(m, i)->state) {
+            w = entry_of(m, i);
+            *index = i;
+        }
+    }
+    at = bytes <= own->length ? find_gap(m, bytes, kind) : 0;
+    if (NULL == w || 0 == at) {
+        rc = vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, NULL == w ? "windows" : "heap",
+                        NULL == w ? "all %" PRIu64 " window slots of VM %u are taken"
+                                  : "no %" PRIu64 " free bytes in one piece in the section of VM "
+                                    "%u", NULL == w ? (uint64_t) h->windows : bytes, m->id.vm);
+        goto leave;
+    }
+    w->generation += 1;
+    w->offset = at;
+    w->length = bytes;
+    w->proc = m->slot;
+    w->uid = vmshm_proc_of(&m->segment, m->id.vm, m->slot)->uid;
+    w->kind = kind;
+    memcpy(w->job, m->job, sizeof w->job);
+    /* Only what was handed out before can hold somebody's data. */
+    dirty = section->dirty_end;
+    if (at - own->offset < dirty) {
+        const uint64_t used = dirty - (at - own->offset);
+        memset(m->segment.base + at, 0, used < bytes ? used : bytes);
+    }
+    if (at + bytes - own->offset > dirty) {
+        vmshm_store_release(&section->dirty_end, at + bytes - own->offset);
+    }
+    vmshm_store_release(&w->state, VMSHM_WINDOW_LIVE);
+    *offset = at;
+
+leave:
+    vmshm_lock_leave(&m->lock);
+    return rc;
+}
+
+void vmshm_window_release(struct vmshm_member *m, uint32_t index)
+{
+    struct vmshm_error e;
+
+    if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
+        vmshm_store_release(&entry_of(m, index)->state, VMSHM_WINDOW_QUARANTINE);
+        vmshm_window_collect(m);
+        vmshm_lock_leave(&m->lock);
+    }
+}
+
+void vmshm_window_publish(struct vmshm_member *m, uint32_t index)
+{
+    vmshm_store_release(&vmshm_proc_of(&m->segment, m->id.vm, m->slot)->window, index);
+}

@@ -1,0 +1,121 @@
+/* Private copies of what other machines write. */
+#include "vmshmctl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+int ctl_read(const struct vmshm_segment *s, uint64_t offset, void *to, uint64_t bytes,
+             struct vmshm_error *e)
+{
+    uint8_t *p = to;
+
+    if (0 != strcmp(s->provider, "file")) {
+        memcpy(to, s->base + offset, bytes);
+        return VMSHM_OK;
+    }
+    while (bytes > 0) {
+        const ssize_t got = pread(s->fd, p, bytes, (off_t) offset);
+
+        if (got < 0 && EINTR == errno) {
+            continue;
+        }
+        if (got < 0) {
+            return vmshm_fail_errno(e, s->path, "segment", "read");
+        }
+        if (0 == got) {
+            return vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "segment",
+                              "the file ends at %" PRIu64 ", before what its header describes",
+                              offset);
+        }
+        p += got;
+        offset += (uint64_t) got;
+        bytes -= (uint64_t) got;
+    }
+    return VMSHM_OK;
+}
+
+int ctl_view_load(const struct vmshm_segment *s, uint32_t vm, struct ctl_view *view,
+                  struct vmshm_error *e)
+{
+    const struct vmshm_header *h = &s->header;
+    const uint64_t bytes = vmshm_heap_offset(h);
+    int rc;
+
+    memset(view, 0, sizeof *view);
+    view->control = malloc(bytes);
+    if (NULL == view->control) {
+        return vmshm_fail_errno(e, s->path, "section", "memory for a copy of the tables");
+    }
+    rc = ctl_read(s, s->sections[vm].offset, view->control, bytes, e);
+    if (VMSHM_OK == rc) {
+        rc = ctl_read(s, VMSHM_MARK_OFFSET + vm * sizeof view->mark, &view->mark,
+                      sizeof view->mark, e);
+    }
+    if (VMSHM_OK != rc) {
+        ctl_view_free(view);
+        return rc;
+    }
+    view->section = (const struct vmshm_section *) view->control;
+    view->procs = (const struct vmshm_proc *) (view->control + vmshm_procs_offset());
+    view->windows = (const struct vmshm_window *) (view->control + vmshm_windows_offset(h));
+    view->readers = (const uint64_t *) (view->control + vmshm_readers_offset(h));
+    return VMSHM_OK;
+}
+
+void ctl_view_free(struct ctl_view *view)
+{
+    free(view->control);
+    view->control = NULL;
+}
+
+bool ctl_view_reads(const struct ctl_view *view, const struct vmshm_header *h, uint32_t slot,
+                    uint32_t of_vm, uint32_t index)
+{
+    const uint64_t bit = (uint64_t) of_vm * h->windows + index;
+    const uint64_t *row = view->readers + slot * vmshm_reader_row_bytes(h) / sizeof *row;
+
+    return 0 != (row[bit / 64] >> bit % 64 & 1);
+}
+
+bool ctl_window_in_heap(const struct vmshm_segment *s, uint32_t vm, const struct vmshm_window *w)
+{
+    const struct vmshm_section_entry *entry = &s->sections[vm];
+    const uint64_t heap = vmshm_heap_offset(&s->header);
+
+    return w->length > 0 && vmshm_range_inside(w->offset, w->length, entry->offset + heap,
+                                               entry->length - heap);
+}
+
+static uint64_t heartbeat_of(const struct vmshm_segment *s, uint32_t vm)
+{
+    struct vmshm_error e;
+    uint64_t beat = 0;
+
+    (void) ctl_read(s, s->sections[vm].offset + offsetof(struct vmshm_section, heartbeat), &beat,
+                    sizeof beat, &e);
+    return beat;
+}
+
+uint32_t ctl_watch(const struct vmshm_segment *s, uint32_t only_vm)
+{
+    uint64_t before[VMSHM_MAX_VMS];
+
+    for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
+        before[vm] = heartbeat_of(s, vm);
+    }
+    for (int ms = 0; ms < CTL_WATCH_MS; ms += 100) {
+        const struct timespec tenth = { 0, 100000000 };
+
+        nanosleep(&tenth, NULL);
+        for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
+            if ((CTL_VM_UNSET == only_vm || only_vm == vm) && before[vm] != heartbeat_of(s, vm)) {
+                return vm;
+            }
+        }
+    }
+    return CTL_VM_UNSET;
+}
