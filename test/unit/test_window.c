@@ -6,9 +6,12 @@
 #include "unit.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -672,6 +675,99 @@ static void id_used_twice_by_containers(void **state)
     kill_child(pid);
 }
 
+/* Lock files of several containers are often made one after the other, with inodes to match. */
+static void lock_files_are_told_apart(void **state)
+{
+    struct vmshm_join_options o = { .vm_id = 0 };
+    char segment[512], root[512], locks[3][512];
+    uint64_t arbiter[3];
+
+    strcpy(segment, unit_path(*state, "segment"));
+    strcpy(root, unit_root(*state, "root-boot", "0123456789abcdef\n"));
+    o.segment = segment;
+    o.root = root;
+    for (int i = 0; i < 3; ++i) {
+        snprintf(locks[i], sizeof locks[i], "%s-%d", unit_path(*state, "locks"), i);
+        unit_mkdirs(locks[i]);
+    }
+    for (int i = 0; i < 3; ++i) {
+        struct vmshm_error e = { 0 };
+        struct vmshm_member m;
+
+        o.lock_dir = locks[i];
+        assert_int_equal(vmshm_join(&o, &m, &e), VMSHM_OK);
+        arbiter[i] = vmshm_section_of(&m.segment, 0)->arbiter;
+        vmshm_leave(&m);
+    }
+    assert_true(arbiter[0] != arbiter[1] && arbiter[1] != arbiter[2]);
+}
+
+/* Tries to join when GO is closed, says so in RESULT, and is alive until STAY is closed. */
+static void contender(const char *dir, const char *boot, int go, int result, int stay)
+{
+    struct pollfd until = { .fd = stay, .events = POLLIN };
+    struct vmshm_error e = { 0 };
+    struct vmshm_member m;
+    char byte;
+    int rc;
+
+    if (0 != read(go, &byte, 1)) {
+        _exit(1);
+    }
+    rc = unit_try_join(dir, 0, boot, &m, &e);
+    byte = VMSHM_OK == rc ? 'j' : VMSHM_ERR_VM_ID_TWICE == rc ? 't' : '?';
+    if (1 != write(result, &byte, 1)) {
+        _exit(1);
+    }
+    if (VMSHM_OK == rc) {
+        while (0 == poll(&until, 1, 1)) {
+            vmshm_heartbeat(&m);
+        }
+        vmshm_leave(&m);
+    }
+    _exit(0);
+}
+
+/* Both at one time, neither with a heartbeat yet: at most one of them joins. */
+static void id_used_twice_at_once(void **state)
+{
+    const char *boots[2] = { "boot", "twin" };
+
+    for (int round = 0; round < 40; ++round) {
+        int go[2], result[2], stay[2], joined = 0, status;
+        pid_t pid[2];
+        char byte;
+
+        assert_int_equal(pipe(go), 0);
+        assert_int_equal(pipe(result), 0);
+        assert_int_equal(pipe(stay), 0);
+        for (int i = 0; i < 2; ++i) {
+            pid[i] = fork();
+            if (0 == pid[i]) {
+                close(go[1]);
+                close(stay[1]);
+                contender(*state, boots[i], go[0], result[1], stay[0]);
+            }
+        }
+        close(go[1]);
+        for (int i = 0; i < 2; ++i) {
+            assert_int_equal(read(result[0], &byte, 1), 1);
+            assert_true('j' == byte || 't' == byte);
+            joined += 'j' == byte;
+        }
+        close(stay[1]);
+        for (int i = 0; i < 2; ++i) {
+            assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+            assert_int_equal(status, 0);
+        }
+        close(go[0]);
+        close(stay[0]);
+        close(result[0]);
+        close(result[1]);
+        assert_int_not_equal(joined, 2);
+    }
+}
+
 /* The own table may hold anything after a crash: it must not lead out of the heap, nor hang. */
 static void garbage_in_own_table(void **state)
 {
@@ -838,7 +934,9 @@ int main(void)
         SMALL(leaving_owner_quarantines), SMALL(traffic_is_summed_up), SMALL(slots_full),
         SMALL(killed_process_is_reaped), SMALL(holder_of_the_mutex_dies), SMALL(joining_reaps),
         SMALL(interrupted_burial_is_repeated), SMALL(reboot_buries_the_last_boot),
-        SMALL(id_used_twice), SMALL(id_used_twice_by_containers), SMALL(garbage_in_own_table),
+        SMALL(id_used_twice), SMALL(id_used_twice_by_containers),
+        SMALL(id_used_twice_at_once),
+        SMALL(lock_files_are_told_apart), SMALL(garbage_in_own_table),
         SMALL(many_processes_race), SMALL(killed_anywhere),
     };
 

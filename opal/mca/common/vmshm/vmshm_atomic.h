@@ -16,9 +16,12 @@
 #define vmshm_fetch_add(p, v)       __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 #define vmshm_fetch_or(p, v)        __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
 #define vmshm_fetch_and(p, v)       __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
+/* *p was *expected and is v now, or else *expected is what was found. */
+#define vmshm_compare_exchange(p, expected, v) \
+    __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
 
-/* The only place where a store must be seen before a later load: reader table against window
- * state (see vmshm_reader.c). */
+/* Where a store must be seen before a later load: reader table against window state
+ * (vmshm_peer.c), arbiter against process slots (vmshm_member.c). */
 #define vmshm_fence_store_load()    __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 /* Copy what another VM may be changing meanwhile. Checks and uses that follow see this copy: without

@@ -110,7 +110,7 @@ struct vmshm_section {
     uint32_t vm_id;
     uint32_t state;
     uint64_t epoch;             /* of this boot of the VM; never 0 once set up */
-    uint64_t arbiter;           /* which lock file arbitrates the section (device and inode) */
+    uint64_t arbiter;           /* who arbitrates the section: folded from lock file and epoch */
     uint64_t dirty_end;         /* heap bytes beyond this were never handed out: they are zero */
     uint8_t  reserved0[24];
     uint64_t heartbeat;         /* on a line of its own; grows while any process of the VM runs */

@@ -68,7 +68,8 @@ int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid
         lock->fd = -1;
         return e->code;
     }
-    lock->identity = ((uint64_t) st.st_dev << 40 ^ (uint64_t) st.st_ino) | 1;
+    lock->device = (uint64_t) st.st_dev;
+    lock->inode = (uint64_t) st.st_ino;
     pthread_mutex_init(&lock->mutex, NULL);
     return VMSHM_OK;
 }

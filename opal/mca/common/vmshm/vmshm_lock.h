@@ -20,7 +20,7 @@
 struct vmshm_lock {
     int fd;
     pthread_mutex_t mutex;     /* the threads of this process: they share the description */
-    uint64_t identity;         /* of the file: device and inode, never 0 */
+    uint64_t device, inode;    /* of the file */
     char path[256];
 };
 

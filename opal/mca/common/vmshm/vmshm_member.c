@@ -84,43 +84,77 @@ static bool somebody_beats(const struct vmshm_section *section)
     return false;
 }
 
-static bool has_live_slot(const struct vmshm_member *m)
+/* Tells one set of live processes from another; 0: none is alive. */
+static uint64_t live_print(const struct vmshm_member *m)
 {
+    uint64_t print = 0;
+
     for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
-        if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
-            return true;
+        const struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
+
+        if (VMSHM_PROC_LIVE == vmshm_load_acquire(&proc->state)) {
+            print += proc->nonce | 1;
         }
     }
-    return false;
+    return print;
 }
 
-/* Mutex held: make the section this boot's. */
+/* Who may write the section's tables: the processes of one boot that share one lock file. Inodes of
+ * VMs made from one image are alike, epochs are not. */
+static uint64_t arbiter_of(const struct vmshm_member *m)
+{
+    const uint64_t who[3] = { m->lock.device, m->lock.inode, m->id.epoch };
+    const uint64_t hash = vmshm_fnv1a(VMSHM_FNV_START, who, sizeof who);
+
+    return 0 == hash ? 1 : hash;
+}
+
+static int id_twice(const struct vmshm_member *m, struct vmshm_error *e)
+{
+    return vmshm_fail(e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "section", "VM id %u "
+                      "(from the %s) is in use by a running VM or container: %s",
+                      m->id.vm, m->id.source, own_section(m)->epoch == m->id.epoch
+                      ? "same kernel, another lock directory (common_vmshm_lock_dir)"
+                      : "its processes run under another boot epoch");
+}
+
+/* Mutex held: make the section this boot's. Two VMs of one id have no mutex in common and may come
+ * here at one time. One of them at most replaces the arbiter that both found; of two that replace
+ * each other's, one at least finds the other: the later one its process slot, in here, or the
+ * earlier one its arbiter, in vmshm_join. */
 static int section_take(struct vmshm_member *m, struct vmshm_error *e)
 {
     struct vmshm_section *section = own_section(m);
+    const uint64_t mine = arbiter_of(m);
+    uint64_t before = vmshm_load_acquire(&section->arbiter);
+    uint64_t live;
 
     if (VMSHM_SECTION_MAGIC == section->magic && section->epoch == m->id.epoch
-        && section->arbiter == m->lock.identity) {
+        && before == mine) {
         vmshm_store_release(&section->state, VMSHM_SECTION_UP);
         return VMSHM_OK;
     }
-    if (VMSHM_SECTION_MAGIC == section->magic) {
-        if (VMSHM_SECTION_UP == section->state && has_live_slot(m) && somebody_beats(section)) {
-            return vmshm_fail(e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "section", "VM id %u "
-                              "(from the %s) is in use by a running VM or container: %s",
-                              m->id.vm, m->id.source, section->epoch == m->id.epoch
-                              ? "same kernel, another lock directory (common_vmshm_lock_dir)"
-                              : "its processes run under another boot epoch");
-        }
-        /* The VM was switched off, or its lock directory emptied: nobody of it is left. */
-        for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
-            if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
-                bury(m, slot, VMSHM_PROC_DEAD);
-            }
+    live = live_print(m);
+    if (VMSHM_SECTION_UP == section->state && 0 != live && somebody_beats(section)) {
+        return id_twice(m, e);
+    }
+    if (!vmshm_compare_exchange(&section->arbiter, &before, mine)) {
+        return id_twice(m, e);
+    }
+    vmshm_fence_store_load();
+    if (live != live_print(m)) {
+        uint64_t expected = mine;
+
+        (void) vmshm_compare_exchange(&section->arbiter, &expected, before);
+        return id_twice(m, e);
+    }
+    /* The VM was switched off, or its lock directory emptied: nobody of it is left. */
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
+            bury(m, slot, VMSHM_PROC_DEAD);
         }
     }
     section->vm_id = m->id.vm;
-    section->arbiter = m->lock.identity;
     vmshm_store_release(&section->epoch, m->id.epoch);
     vmshm_store_release(&section->state, VMSHM_SECTION_UP);
     vmshm_store_release(&section->magic, VMSHM_SECTION_MAGIC);
@@ -189,6 +223,12 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     proc->messages = 0;
     proc->bytes = 0;
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
+    vmshm_fence_store_load();
+    if (vmshm_load_acquire(&own_section(m)->arbiter) != arbiter_of(m)) {
+        bury(m, slot, VMSHM_PROC_LEFT);
+        vmshm_lock_unclaim(&m->lock, slot);
+        return id_twice(m, e);
+    }
     m->joined = true;
     return VMSHM_OK;
 }
