@@ -125,7 +125,9 @@ static struct vmshm_ring *ring_in_use(uint64_t *tail)
         for (uint32_t i = 0; i < ring->slots; ++i) {
             const uint64_t after = VMSHM_SLOT_SEQ(slots[i].word);
 
-            if (((after - 1) & (ring->slots - 1)) == i && after > newest) {
+            /* Payload stands in slots, too: a likely number only. */
+            if (((after - 1) & (ring->slots - 1)) == i && after > newest && after > ring->first
+                && after - ring->first < 1 << 24) {
                 newest = after;
             }
         }
@@ -165,7 +167,7 @@ static void forge_cell(struct vmshm_slot *forged, uint64_t tail)
     memcpy(forged->payload, &ref, sizeof ref);
     printf("hostile: cell 0x%" PRIx64 " +0x%" PRIx64 "\n", ref.offset, ref.length);
     /* 65 is the tag of an eager message of ob1. */
-    put64("next message", &forged->word, VMSHM_SLOT_WORD(tail, 0, VMSHM_SLOT_CELL, 65));
+    put64("next message", &forged->word, VMSHM_SLOT_WORD(tail, 12, 0, VMSHM_SLOT_CELL, 65));
 }
 
 static void forge_switch(struct vmshm_slot *forged, uint64_t tail)
@@ -191,7 +193,7 @@ static void forge_switch(struct vmshm_slot *forged, uint64_t tail)
     printf("hostile: ring 0x%" PRIx64 ", %u slots, first %" PRIu64 "\n", offset, ring->slots,
            ring->first);
     put64("next message", &forged->word,
-          VMSHM_SLOT_WORD(tail, sizeof offset, VMSHM_SLOT_SWITCH, 0));
+          VMSHM_SLOT_WORD(tail, 12, sizeof offset, VMSHM_SLOT_SWITCH, 0));
 }
 
 /* The victim is stopped: what is put at the tail is what the reader sees next. */
@@ -209,15 +211,16 @@ static void forge_message(void)
     switch (below(6)) {
     case 0:
         put64("next message, length", &forged->word,
-              VMSHM_SLOT_WORD(tail, 57 + below(65000), VMSHM_SLOT_INLINE, 65));
+              VMSHM_SLOT_WORD(tail, 2 * below(32), VMSHM_INLINE_SLOTS * 64 + 1 + below(64000),
+                              VMSHM_SLOT_INLINE, 65));
         break;
     case 1:
         put64("next message, kind", &forged->word,
-              VMSHM_SLOT_WORD(tail, below(57), 4 + below(252), 65));
+              VMSHM_SLOT_WORD(tail, 12, below(52), (VMSHM_SLOT_CHANNEL + below(4)) % 8, 65));
         break;
     case 2:
         put64("next message, tag", &forged->word,
-              VMSHM_SLOT_WORD(tail, below(57), VMSHM_SLOT_INLINE, 0xf0 + below(16)));
+              VMSHM_SLOT_WORD(tail, 12, below(52), VMSHM_SLOT_INLINE, 0xf0 + below(16)));
         break;
     case 3:
         put64("next message, number", &forged->word, draw());

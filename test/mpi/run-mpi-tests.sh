@@ -34,6 +34,7 @@ sizes|vt_sizes||2|0
 order|vt_order||2|0
 wildcard|vt_wildcard||2|0
 truncate|vt_truncate|$truncate_args|2|0
+streams|vt_streams|$truncate_args|2|0
 datatypes|vt_datatypes||2|0
 persistent|vt_persistent||2|0
 probe|vt_probe||2|0

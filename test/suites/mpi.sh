@@ -41,21 +41,21 @@ sum() {
 
 # Each rank in a VM of its own; a spawned child is in a VM of a parent, too.
 run vms 8 self,vmshm --quick --np 2,3,4 --skip big,connect-spawned
-run vms-8 8 self,vmshm --quick --np 8 --only sizes,order,wildcard,threads,collectives,spawn
+run vms-8 8 self,vmshm --quick --np 8 --only sizes,order,streams,wildcard,threads,collectives,spawn
 # Several ranks in a VM, all over vmshm.
 export OMPI_MCA_btl_vmshm_intra_vm=1
-run intra 2 self,vmshm --quick --np 4 --only sizes,order,threads,collectives,spawn,connect-spawned
+run intra 2 self,vmshm --quick --np 4 --only sizes,order,streams,threads,collectives,spawn,connect-spawned
 unset OMPI_MCA_btl_vmshm_intra_vm
 # Rings that are always full and never grow, memory that is always short: messages wait and are resumed.
 export OMPI_MCA_btl_vmshm_ring_slots=8 OMPI_MCA_btl_vmshm_ring_slots_max=8
 export OMPI_MCA_btl_vmshm_window_size=131072 OMPI_MCA_btl_vmshm_max_windows=1
-run short 8 self,vmshm --quick --np 2,4 --only sizes,order,truncate,datatypes,threads,collectives
+run short 8 self,vmshm --quick --np 2,4 --only sizes,order,streams,truncate,datatypes,threads,collectives
 unset OMPI_MCA_btl_vmshm_ring_slots OMPI_MCA_btl_vmshm_ring_slots_max
 unset OMPI_MCA_btl_vmshm_window_size OMPI_MCA_btl_vmshm_max_windows
 # Other thresholds than the programs expect.
 export OMPI_MCA_btl_vmshm_eager_limit=1024 OMPI_MCA_btl_vmshm_rndv_eager_limit=2048
 export OMPI_MCA_btl_vmshm_max_send_size=1536
-run thresholds 8 self,vmshm --quick --np 2 --only sizes,order,datatypes,truncate
+run thresholds 8 self,vmshm --quick --np 2 --only sizes,order,streams,datatypes,truncate
 unset OMPI_MCA_btl_vmshm_eager_limit OMPI_MCA_btl_vmshm_rndv_eager_limit
 unset OMPI_MCA_btl_vmshm_max_send_size
 

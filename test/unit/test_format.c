@@ -69,7 +69,7 @@ static void ranges_do_not_overflow(void **state)
 
 static void slot_word(void **state)
 {
-    const uint64_t word = VMSHM_SLOT_WORD(UINT64_C(0x1fffffffe), 0xabcd, 3, 0xfe);
+    const uint64_t word = VMSHM_SLOT_WORD(UINT64_C(0x1fffffffe), 62, 0xabcd, 3, 0xfe);
 
     (void) state;
     assert_int_equal(VMSHM_SLOT_SEQ(word), 0xffffffff);
@@ -77,7 +77,7 @@ static void slot_word(void **state)
     assert_int_equal(VMSHM_SLOT_KIND(word), 3);
     assert_int_equal(VMSHM_SLOT_TAG(word), 0xfe);
     /* Position 2^32 - 1 has sequence 0: a zeroed slot must not look published at position 0. */
-    assert_int_equal(VMSHM_SLOT_SEQ(VMSHM_SLOT_WORD(0, 0, 0, 0)), 1);
+    assert_int_equal(VMSHM_SLOT_SEQ(VMSHM_SLOT_WORD(0, 0, 0, 0, 0)), 1);
 }
 
 static void checksum(void **state)

@@ -391,6 +391,76 @@ static void test_heard_before_known(void **state)
     assert_int_equal(0, run_pair(*state, listen_late, speak, NULL));
 }
 
+/* --- payload that looks like messages of a later lap, in slots where later messages begin */
+
+static void on_words(mca_btl_base_module_t *btl, mca_btl_base_tag_t tag,
+                     mca_btl_base_descriptor_t *des, void *context)
+{
+    const uint8_t *bytes = des->des_segments->seg_addr.pval;
+    const size_t expected = 8 + size_of_message(&arrivals_seed) % 1000;
+    uint64_t number;
+
+    (void) btl;
+    (void) tag;
+    (void) context;
+    REQUIRE(des->des_segments->seg_len == expected);
+    memcpy(&number, bytes, sizeof number);
+    REQUIRE(number == arrived);
+    REQUIRE(expected <= 8 || (uint8_t) number == bytes[expected - 1]);
+    ++arrived;
+}
+
+static int mimic(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+    uint8_t message[1024];
+
+    start(side);
+    mca_btl_base_active_message_trigger[TAG].cbfunc = on_words;
+    connect_peer(side);
+    for (uint64_t n = 0; n < MANY; ++n) {
+        const size_t bytes = 8 + size_of_message(&seed) % 1000;
+
+        for (;;) {
+            /* The position may have moved: what stands in the message depends on it. */
+            const uint64_t tail = side->peer->tail;
+            const uint32_t slots = 0 == side->peer->out_slots ? mca_btl_vmshm_component.ring_slots
+                                                              : side->peer->out_slots;
+
+            memset(message, 0, sizeof message);
+            for (uint64_t line = 1; 64 * line - 12 + 8 <= bytes; ++line) {
+                const uint64_t word = VMSHM_SLOT_WORD(tail + line + slots, 12, 8,
+                                                      VMSHM_SLOT_INLINE, TAG);
+                memcpy(message + 64 * line - 12, &word, sizeof word);
+            }
+            memcpy(message, &n, sizeof n);
+            if (bytes > 8) {
+                message[bytes - 1] = (uint8_t) n;
+            }
+            if (OPAL_SUCCESS == mca_btl_vmshm_sendi(&mca_btl_vmshm.super, side->peer, NULL, message,
+                                                    bytes, 0, MCA_BTL_NO_ORDER, 0, TAG, NULL)) {
+                break;
+            }
+            mca_btl_vmshm_component_progress();
+        }
+        if (0 == n % 3) {
+            mca_btl_vmshm_component_progress();
+        }
+    }
+    while (arrived < MANY) {
+        mca_btl_vmshm_component_progress();
+    }
+    meet(side);
+    stop();
+    return 0;
+}
+
+static void test_payload_like_words(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
+    assert_int_equal(0, run_pair(*state, mimic, mimic, NULL));
+}
+
 /* --- what a broken peer may write: each is noticed, nothing of it is used */
 
 static void forge(struct side *side, uint64_t word, const struct vmshm_cell_ref *ref)
@@ -467,18 +537,24 @@ static void broken(void **state, uint64_t word, uint64_t offset, uint64_t length
 
 static void test_broken_peer(void **state)
 {
-    const uint64_t cell = VMSHM_SLOT_WORD(0, 0, VMSHM_SLOT_CELL, TAG);
+    const uint64_t cell = VMSHM_SLOT_WORD(0, 12, 0, VMSHM_SLOT_CELL, TAG);
 
     broken(state, cell, 0, 64);                                         /* the header */
     broken(state, cell, UINT64_MAX - 8, 64);                            /* wraps around */
     broken(state, cell, VMSHM_HEADER_BYTES + 4096, UINT64_MAX);
     broken(state, cell, VMSHM_HEADER_BYTES + 20 * UNIT_MIB, 0);
     broken(state, cell, UINT64_C(1) << 40, 1);
-    broken(state, VMSHM_SLOT_WORD(0, 57, VMSHM_SLOT_INLINE, TAG), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 8, 99, TAG), 0, 0);                /* no such kind */
-    broken(state, VMSHM_SLOT_WORD(0, 8, VMSHM_SLOT_INLINE, TAG + 1), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 8, VMSHM_SLOT_SWITCH, 0), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 8, VMSHM_SLOT_SWITCH, 0), UINT64_MAX - 63, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, VMSHM_INLINE_SLOTS * 64 - 11, VMSHM_SLOT_INLINE, TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 10, 8, VMSHM_SLOT_INLINE, TAG), 0, 0);     /* over the ack */
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, 7, TAG), 0, 0);             /* no such kind */
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, 0, TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_INLINE, TAG + 1), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_SWITCH, 0), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_SWITCH, 0), UINT64_MAX - 63, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_CHANNEL, 0), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_CHANNEL, 0), UINT64_MAX - 63, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_PULL, 0), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_PULL, 0), UINT64_MAX, 0);
     forged_head = true;
     broken(state, 0, 0, 0);
     forged_head = false;
@@ -582,6 +658,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_flood, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_growth, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_heard_before_known, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_payload_like_words, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_broken_peer, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_death, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),

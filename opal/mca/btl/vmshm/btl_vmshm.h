@@ -12,6 +12,9 @@
  *   finding rings                       btl_vmshm_listen.c
  *   the sender's half of a ring         btl_vmshm_ring.h, btl_vmshm_send.c, btl_vmshm_sendi.c
  *   the receiver's half                 btl_vmshm_progress.c
+ *   large messages                      btl_vmshm_stream.h, btl_vmshm_stream_out.c,
+ *                                       btl_vmshm_stream_in.c
+ *   near and far peers                  btl_vmshm_distance.c
  *   dead and silent peers               btl_vmshm_liveness.c
  */
 #ifndef MCA_BTL_VMSHM_H
@@ -24,6 +27,7 @@
 
 #include "opal/class/opal_free_list.h"
 #include "opal/class/opal_list.h"
+#include "opal/class/opal_pointer_array.h"
 #include "opal/mca/btl/base/base.h"
 #include "opal/mca/btl/btl.h"
 #include "opal/threads/mutex.h"
@@ -42,11 +46,13 @@ BEGIN_C_DECLS
 enum { MCA_BTL_VMSHM_CELL_EAGER = 0, MCA_BTL_VMSHM_CELL_MAX = 1, MCA_BTL_VMSHM_CELL_CLASSES = 2 };
 
 struct mca_btl_vmshm_frag_t;
+typedef struct mca_btl_vmshm_stream_t mca_btl_vmshm_stream_t;
 
 /* What a slot of our ring holds until the peer has consumed it. */
 struct mca_btl_vmshm_inflight_t {
     struct mca_btl_vmshm_frag_t *frag;  /* to complete, or NULL */
     uint64_t cell;                      /* to take back: offset | class, or 0 */
+    uint32_t bytes;                     /* of it that were written */
 };
 typedef struct mca_btl_vmshm_inflight_t mca_btl_vmshm_inflight_t;
 
@@ -85,6 +91,11 @@ struct mca_btl_base_endpoint_t {
     uint32_t out_slots;
     const struct vmshm_head *peer_head; /* NULL until the peer has found the ring */
     mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
+    bool *stale;                        /* [out_slots]: not the word of the last lap stands there */
+    uint64_t ack;                       /* as of the peer's last message; the poller writes it */
+    uint32_t cells_sent;                /* in flight or not, to time the distance now and then */
+    bool far;                           /* see btl_vmshm_distance.c */
+    uint8_t far_votes;
     uint32_t callbacks;                 /* fragments in flight that must be completed */
     uint64_t out_offset;                /* of the ring */
     uint64_t old_offset;                /* of the ring before this one, 0: none to take back */
@@ -92,6 +103,14 @@ struct mca_btl_base_endpoint_t {
     uint64_t old_last;                  /* position of the switch to the present one */
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
+    struct vmshm_channel *channel;      /* for the bytes of streams, NULL until the first */
+    uint64_t chunks_out;                /* put into it */
+    uint64_t chunks_taken;              /* of these, as last read from the peer */
+    uint32_t place_out;                 /* of the next chunk */
+    mca_btl_vmshm_stream_t *stream;     /* that is being pushed, or NULL */
+    opal_list_t offered;                /* streams: see btl_vmshm_stream_out.c */
+    opal_list_t awaited;
+    opal_list_t running;
     uint64_t messages;                  /* sent so far */
     uint64_t bytes;
 
@@ -101,7 +120,17 @@ struct mca_btl_base_endpoint_t {
     uint32_t in_mask;
     uint32_t idle;                      /* polls in a row without a message */
     struct vmshm_head *my_head;
+    uint64_t consumed;                  /* what my_head says */
     uint64_t head_offset;
+
+    const struct vmshm_channel *channel_in;
+    uint32_t places_in;
+    uint32_t chunk_bytes_in;
+    uint64_t chunks_in;                 /* taken from it */
+    uint32_t place_in;                  /* of the next chunk */
+    bool pulling;                       /* streams are awaited */
+    opal_list_t pulls;
+    opal_mutex_t pull_lock;             /* these two */
 
     /* Who it is. */
     uint32_t vm;
@@ -162,6 +191,7 @@ struct mca_btl_vmshm_component_t {
     unsigned int max_windows;
     unsigned int ring_slots;
     unsigned int ring_slots_max;
+    unsigned int far_ns;
     unsigned int silence_warning;       /* s */
     unsigned int silence_limit;         /* s, 0: never */
 
@@ -169,6 +199,9 @@ struct mca_btl_vmshm_component_t {
     struct vmshm_proc *self;            /* own entry of the process table */
     mca_btl_vmshm_arena_t arena;
     opal_free_list_t frags;
+    opal_free_list_t streams;
+    opal_pointer_array_t stream_table;
+    opal_free_list_t pulls;
     bool active;                        /* joined, module in use */
 
     opal_mutex_t connect_lock;          /* one endpoint is made at a time */
@@ -267,9 +300,17 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint);
 /* Continue in a ring of more slots; false if that is not possible. Endpoint lock held. */
 bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint);
+/* Everything before `head` has been consumed: take it back. Endpoint lock held. */
+void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head);
 /* Read the peer's head anew; takes back cells, moves consumed fragments to `done`. Endpoint lock
  * held. */
 void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- btl_vmshm_distance.c */
+/* Time how long it takes to read a line that the peer wrote, and judge by it. Endpoint lock held. */
+void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint);
+/* Learn how long a tick of the processor's counter is. Called by the monitor. */
+void mca_btl_vmshm_distance_clock(void);
 
 /* --- btl_vmshm_listen.c */
 /* Look at one VM's bell, take the rings that are for us. Called by the poller only. */

@@ -3,6 +3,7 @@
 
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_compat.h"
+#include "btl_vmshm_stream.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -91,6 +92,10 @@ static int mca_btl_vmshm_component_register(void)
     c->ring_slots_max = 512;
     register_number("ring_slots_max", "Messages that the ring of a busy pair grows to; a power of "
                     "two (default: 512)", OPAL_INFO_LVL_5, &c->ring_slots_max);
+    c->far_ns = 80;
+    register_number("far_ns", "A peer is far, and eager messages from 2 KiB on are written past the "
+                    "caches, if it takes more nanoseconds to read a line that it wrote; 0: all are, "
+                    "1000000: none is (default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
     c->silence_warning = 30;
     register_number("silence_warning", "Seconds without a heartbeat after which a VM is reported "
                     "as silent (default: 30, 0: never)", OPAL_INFO_LVL_4, &c->silence_warning);
@@ -107,7 +112,9 @@ static int mca_btl_vmshm_component_register(void)
     btl->btl_rdma_pipeline_send_length = btl->btl_eager_limit;
     btl->btl_rdma_pipeline_frag_size = btl->btl_eager_limit;
     btl->btl_min_rdma_pipeline_size = INT_MAX;
-    btl->btl_flags = MCA_BTL_FLAGS_SEND;
+    btl->btl_flags = MCA_BTL_FLAGS_SEND | MCA_BTL_FLAGS_GET;
+    btl->btl_get_limit = SIZE_MAX;
+    btl->btl_registration_handle_size = sizeof(struct mca_btl_base_registration_handle_t);
     btl->btl_bandwidth = 10000;   /* Mbit/s */
     btl->btl_latency = 1;         /* us */
     return mca_btl_base_param_register(&c->super.btl_version, btl);
@@ -157,6 +164,9 @@ static int mca_btl_vmshm_component_open(void)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
     OBJ_CONSTRUCT(&c->frags, opal_free_list_t);
+    OBJ_CONSTRUCT(&c->streams, opal_free_list_t);
+    OBJ_CONSTRUCT(&c->stream_table, opal_pointer_array_t);
+    OBJ_CONSTRUCT(&c->pulls, opal_free_list_t);
     OBJ_CONSTRUCT(&c->working, opal_list_t);
     OBJ_CONSTRUCT(&c->retired, opal_list_t);
     OBJ_CONSTRUCT(&c->lock, opal_mutex_t);
@@ -176,6 +186,9 @@ static int mca_btl_vmshm_component_close(void)
     opal_progress_unregister(check_pml);
     mca_btl_vmshm_module_stop();
     OBJ_DESTRUCT(&c->frags);
+    OBJ_DESTRUCT(&c->streams);
+    OBJ_DESTRUCT(&c->stream_table);
+    OBJ_DESTRUCT(&c->pulls);
     OBJ_DESTRUCT(&c->working);
     OBJ_DESTRUCT(&c->retired);
     OBJ_DESTRUCT(&c->lock);

@@ -15,6 +15,11 @@ static void endpoint_construct(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_CONSTRUCT(&endpoint->lock, opal_mutex_t);
     OBJ_CONSTRUCT(&endpoint->pending, opal_list_t);
     OBJ_CONSTRUCT(&endpoint->done, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->offered, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->awaited, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->running, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->pulls, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->pull_lock, opal_mutex_t);
 }
 
 static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
@@ -23,7 +28,13 @@ static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_DESTRUCT(&endpoint->lock);
     OBJ_DESTRUCT(&endpoint->pending);
     OBJ_DESTRUCT(&endpoint->done);
+    OBJ_DESTRUCT(&endpoint->offered);
+    OBJ_DESTRUCT(&endpoint->awaited);
+    OBJ_DESTRUCT(&endpoint->running);
+    OBJ_DESTRUCT(&endpoint->pulls);
+    OBJ_DESTRUCT(&endpoint->pull_lock);
     free(endpoint->inflight);
+    free(endpoint->stale);
 }
 
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_endpoint_t, opal_list_item_t, endpoint_construct,
@@ -79,6 +90,7 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
     roster_remove(c->hot, &c->hot_count, endpoint);
     roster_remove(c->cold, &c->cold_count, endpoint);
     endpoint->in = NULL;
+    endpoint->channel_in = NULL;
     endpoint->peer_head = NULL;
     for (uint32_t i = 0; i < endpoint->mapped_count; ++i) {
         vmshm_reader_leave(&c->member, endpoint->vm, endpoint->mapped[i].index);

@@ -1,6 +1,6 @@
 /*
  * A descriptor of this BTL. Its bytes stand in one of three places:
- *   small    in `bytes` here, copied into the slot when it is sent (up to VMSHM_INLINE_BYTES)
+ *   small    in `bytes` here, copied into the slot when it is sent (up to MCA_BTL_VMSHM_SMALL_BYTES)
  *   cell     in shared memory: packed there once, the slot refers to it
  *   heap     malloc'ed while no cell was free; copied to a cell when one is
  */
@@ -9,6 +9,9 @@
 
 #include "btl_vmshm.h"
 
+/* Every header of the upper layer, in two slots. */
+#define MCA_BTL_VMSHM_SMALL_BYTES (VMSHM_INLINE_BYTES + VMSHM_LINE_BYTES)
+
 struct mca_btl_vmshm_frag_t {
     mca_btl_base_descriptor_t base;
     mca_btl_base_segment_t segment;
@@ -16,7 +19,8 @@ struct mca_btl_vmshm_frag_t {
     void *heap;                         /* NULL: small or cell */
     int cell_class;
     mca_btl_base_tag_t tag;
-    uint8_t bytes[VMSHM_INLINE_BYTES];
+    uint8_t kind;                       /* VMSHM_SLOT_* of a small one */
+    uint8_t bytes[MCA_BTL_VMSHM_SMALL_BYTES];
 };
 typedef struct mca_btl_vmshm_frag_t mca_btl_vmshm_frag_t;
 

@@ -13,6 +13,7 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
 {
     const struct vmshm_ring *shared;
     struct vmshm_ring ring;
+    uint64_t to;
 
     shared = 0 == offset % VMSHM_LINE_BYTES
              ? mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *shared) : NULL;
@@ -20,9 +21,11 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
         *why = "its offset is not in a window of the peer";
         return false;
     }
+    /* Stored last, when the slots were ready. */
+    to = vmshm_load_acquire(&shared->to);
     vmshm_copy_in(&ring, shared, sizeof ring);
     if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->nonce
-        || ring.to != mca_btl_vmshm_component.member.nonce) {
+        || to != mca_btl_vmshm_component.member.nonce) {
         *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
         return false;
     }
@@ -99,6 +102,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
         return;
     }
     endpoint->my_head = mca_btl_vmshm_at(endpoint->head_offset);
+    vmshm_store_relaxed(&endpoint->consumed, endpoint->position);
     vmshm_store_relaxed(&endpoint->my_head->head, endpoint->position);
     vmshm_store_relaxed(&endpoint->my_head->from, endpoint->nonce);
     if (!roster_add(endpoint)) {

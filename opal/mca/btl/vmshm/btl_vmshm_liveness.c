@@ -116,7 +116,8 @@ static void tick(unsigned int count)
         fate = MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate ? fate_of(endpoint)
                                                           : MCA_BTL_VMSHM_FATE_ALIVE;
         if (MCA_BTL_VMSHM_FATE_ALIVE != fate) {
-            endpoint->fate = fate;
+            /* What was read to judge comes before; see attend. */
+            vmshm_store_release(&endpoint->fate, fate);
             c->attention = 1;
         } else if (c->silence_warning > 0 && !c->silence_noted[endpoint->vm]
                    && c->silent_ticks[endpoint->vm] / TICKS_PER_SECOND >= c->silence_warning) {
@@ -153,6 +154,7 @@ static void *monitor(void *unused)
                                                                &c->monitor_lock, &until)) {
         }
         pthread_mutex_unlock(&c->monitor_lock);
+        mca_btl_vmshm_distance_clock();
         tick(count);
         pthread_mutex_lock(&c->monitor_lock);
     }
@@ -315,7 +317,9 @@ void mca_btl_vmshm_attend(void)
         }
     }
     for (uint64_t i = 0; i < places; ++i) {
-        if (NULL != c->table[i] && MCA_BTL_VMSHM_FATE_ALIVE != c->table[i]->fate
+        /* A last poll comes after the verdict: what a peer sent before it left is delivered. */
+        if (NULL != c->table[i]
+            && MCA_BTL_VMSHM_FATE_ALIVE != vmshm_load_acquire(&c->table[i]->fate)
             && !c->table[i]->attended) {
             attend_to(c->table[i]);
         }

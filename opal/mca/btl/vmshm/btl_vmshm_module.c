@@ -4,6 +4,8 @@
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_stream.h"
+#include "btl_vmshm_ring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +127,9 @@ static void look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
+        mca_btl_vmshm_reclaim_acked(endpoint);
+    }
+    if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
         mca_btl_vmshm_reclaim(endpoint);
     }
     OPAL_THREAD_UNLOCK(&endpoint->lock);
@@ -150,7 +155,7 @@ mca_btl_vmshm_prepare_src(struct mca_btl_base_module_t *btl,
         return NULL;
     }
     if (OPAL_UNLIKELY(mca_btl_vmshm_pack(convertor, (uint8_t *) frag->segment.seg_addr.pval
-                                         + reserve, size) < 0)) {
+                                         + reserve, size, false) < 0)) {
         mca_btl_vmshm_frag_give(frag);
         return NULL;
     }
@@ -210,6 +215,17 @@ static int mca_btl_vmshm_finalize(struct mca_btl_base_module_t *btl)
     return OPAL_SUCCESS;
 }
 
+static int free_list_init(opal_free_list_t *list, size_t bytes, opal_class_t *class)
+{
+    return opal_free_list_init(list, bytes, VMSHM_LINE_BYTES, class, 0, 0, 32, -1, 32, NULL, 0,
+                               NULL, NULL, NULL);
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* First window, table, monitor. The member has joined. */
 int mca_btl_vmshm_module_start(void)
 {
@@ -217,22 +233,29 @@ int mca_btl_vmshm_module_start(void)
     const struct vmshm_header *h = mca_btl_vmshm_header();
     struct vmshm_window_header *control;
     struct vmshm_error e;
-    const size_t large = mca_btl_vmshm.super.btl_max_send_size
-                         > mca_btl_vmshm.super.btl_rndv_eager_limit
-                         ? mca_btl_vmshm.super.btl_max_send_size
-                         : mca_btl_vmshm.super.btl_rndv_eager_limit;
     const size_t eager = mca_btl_vmshm.super.btl_eager_limit;
+    size_t large = mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNK_PLACES,
+                                               MCA_BTL_VMSHM_CHUNK_BYTES);
     int rc;
 
-    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), eager,
-                                             large > eager ? large : eager, &e)) {
+    large = larger(large, eager);
+    large = larger(large, mca_btl_vmshm.super.btl_rndv_eager_limit);
+    large = larger(large, mca_btl_vmshm.super.btl_max_send_size);
+    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), eager, large,
+                                             &e)) {
         mca_btl_vmshm_unusable(&e);
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
     c->table = calloc((size_t) h->vms * h->procs, sizeof *c->table);
-    rc = opal_free_list_init(&c->frags, sizeof(mca_btl_vmshm_frag_t), VMSHM_LINE_BYTES,
-                             OBJ_CLASS(mca_btl_vmshm_frag_t), 0, 0, 32, -1, 32, NULL, 0, NULL,
-                             NULL, NULL);
+    rc = free_list_init(&c->frags, sizeof(mca_btl_vmshm_frag_t), OBJ_CLASS(mca_btl_vmshm_frag_t));
+    if (OPAL_SUCCESS == rc) {
+        rc = free_list_init(&c->streams, sizeof(mca_btl_vmshm_stream_t),
+                            OBJ_CLASS(mca_btl_vmshm_stream_t));
+    }
+    if (OPAL_SUCCESS == rc) {
+        rc = free_list_init(&c->pulls, sizeof(mca_btl_vmshm_pull_t),
+                            OBJ_CLASS(mca_btl_vmshm_pull_t));
+    }
     if (NULL == c->table || OPAL_SUCCESS != rc) {
         rc = OPAL_ERR_OUT_OF_RESOURCE;
         goto fail;
@@ -307,6 +330,9 @@ mca_btl_vmshm_t mca_btl_vmshm = {
         .btl_send = mca_btl_vmshm_send,
         .btl_sendi = mca_btl_vmshm_sendi,
         .btl_dump = mca_btl_vmshm_dump,
+        .btl_register_mem = mca_btl_vmshm_register_mem,
+        .btl_deregister_mem = mca_btl_vmshm_deregister_mem,
+        .btl_get = mca_btl_vmshm_get,
         .btl_register_error = mca_btl_vmshm_register_error_cb,
     },
 };

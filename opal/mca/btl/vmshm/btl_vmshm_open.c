@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* More lines than these are not on their way at once. */
+#define OWN_BYTES 4096
+
 /* A ring whose first message will be at `first`; 0: no memory. */
 static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
                           bool vital)
@@ -27,12 +30,13 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
     ring->magic = VMSHM_RING_MAGIC;
     ring->slots = slots;
     ring->from = c->member.nonce;
-    ring->to = endpoint->nonce;
     ring->first = first;
     /* The memory may have been a ring before: whatever stands in a slot must not look published. */
     for (uint64_t p = first; p < first + slots; ++p) {
-        vmshm_store_relaxed(&slot[p & (slots - 1)].word, (uint64_t) (uint32_t) p);
+        vmshm_store_relaxed(&slot[p & (slots - 1)].word, VMSHM_SLOT_CLEAR(p));
     }
+    /* A peer that loaded this offset long ago may look now: that the ring is for it comes last. */
+    vmshm_store_release(&ring->to, endpoint->nonce);
     return offset;
 }
 
@@ -44,7 +48,8 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     const uint64_t offset = make_ring(endpoint, slots, 0, true);
 
     endpoint->inflight = 0 == offset ? NULL : calloc(slots, sizeof *endpoint->inflight);
-    if (NULL == endpoint->inflight) {
+    endpoint->stale = calloc(slots, sizeof *endpoint->stale);
+    if (NULL == endpoint->inflight || NULL == endpoint->stale) {
         /* First rings have memory of their own: when that is gone, waiting brings nothing back. */
         if (MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate) {
             endpoint->fate = MCA_BTL_VMSHM_FATE_NO_RING;
@@ -70,6 +75,7 @@ bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     uint32_t slots = old_slots * 4 < c->ring_slots_max ? old_slots * 4 : c->ring_slots_max;
     mca_btl_vmshm_inflight_t *inflight;
     uint64_t offset;
+    bool *stale;
 
     /* One switch at a time: the last one must have been consumed. */
     if (slots <= old_slots || 0 != endpoint->old_offset
@@ -77,19 +83,24 @@ bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
         return false;
     }
     inflight = calloc(slots, sizeof *inflight);
-    offset = NULL == inflight ? 0 : make_ring(endpoint, slots, last + 1, false);
+    stale = calloc(slots, sizeof *stale);
+    offset = NULL == inflight || NULL == stale ? 0 : make_ring(endpoint, slots, last + 1, false);
     if (0 == offset) {
         free(inflight);
+        free(stale);
         return false;
     }
     memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &offset, sizeof offset);
-    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_SWITCH, sizeof offset, 0);
+    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_SWITCH, 1, VMSHM_SLOT_HEAD_BYTES, sizeof offset,
+                               0);
 
     for (uint64_t p = endpoint->head; p < last; ++p) {
         inflight[p & (slots - 1)] = endpoint->inflight[p & old_mask];
     }
     free(endpoint->inflight);
     endpoint->inflight = inflight;
+    free(endpoint->stale);
+    endpoint->stale = stale;
     endpoint->old_offset = old_offset;
     endpoint->old_slots = old_slots;
     endpoint->old_last = last;
@@ -121,13 +132,54 @@ static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
     return vmshm_load_relaxed(&head->from) == mca_btl_vmshm_component.member.nonce ? head : NULL;
 }
 
-void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
+/* The lines of a cell that the peer has read, back to this core's cache for the next message: it takes
+ * the last cell first. */
+static inline void own(const uint8_t *cell, uint32_t bytes)
+{
+#if defined(__x86_64__)
+    for (uint32_t at = 0; at < bytes && at < OWN_BYTES; at += VMSHM_LINE_BYTES) {
+        __asm__ __volatile__("prefetchw %0" :: "m" (cell[at]));
+    }
+#else
+    (void) cell;
+    (void) bytes;
+#endif
+}
+
+void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    for (uint64_t p = endpoint->head; p < head; ++p) {
+        mca_btl_vmshm_inflight_t *sent = mca_btl_vmshm_ring_inflight(endpoint, p);
+
+        if (NULL != sent->frag) {
+            opal_list_append(&endpoint->done, (opal_list_item_t *) sent->frag);
+            endpoint->callbacks -= 1;
+            sent->frag = NULL;
+        }
+        if (0 != sent->cell) {
+            own(mca_btl_vmshm_at(sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1)), sent->bytes);
+            mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
+                                    (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
+            sent->cell = 0;
+        }
+    }
+    endpoint->head = head;
+    if (0 != endpoint->old_offset && head > endpoint->old_last) {
+        mca_btl_vmshm_ring_give(&c->arena, endpoint->old_offset, endpoint->old_slots);
+        endpoint->old_offset = 0;
+    }
+}
+
+void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
+{
     uint64_t head;
 
     if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
-        if (NULL == endpoint->out || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+        /* Without a window of the peer its tables may be somebody else's by now. */
+        if (NULL == endpoint->out || 0 == vmshm_load_acquire(&endpoint->mapped_count)
+            || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
             return;
         }
         endpoint->peer_head = find_head(endpoint);
@@ -142,23 +194,5 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
         endpoint->peer_head = NULL;
         return;
     }
-    for (uint64_t p = endpoint->head; p < head; ++p) {
-        mca_btl_vmshm_inflight_t *sent = mca_btl_vmshm_ring_inflight(endpoint, p);
-
-        if (NULL != sent->frag) {
-            opal_list_append(&endpoint->done, (opal_list_item_t *) sent->frag);
-            endpoint->callbacks -= 1;
-            sent->frag = NULL;
-        }
-        if (0 != sent->cell) {
-            mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
-                                    (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
-            sent->cell = 0;
-        }
-    }
-    endpoint->head = head;
-    if (0 != endpoint->old_offset && head > endpoint->old_last) {
-        mca_btl_vmshm_ring_give(&c->arena, endpoint->old_offset, endpoint->old_slots);
-        endpoint->old_offset = 0;
-    }
+    mca_btl_vmshm_reclaim_to(endpoint, head);
 }

@@ -1,5 +1,5 @@
 /*
- * Copying a message out of the user's buffer into shared memory.
+ * Copying a message out of the user's buffer into shared memory, and into the user's buffer.
  */
 #ifndef MCA_BTL_VMSHM_PACK_H
 #define MCA_BTL_VMSHM_PACK_H
@@ -7,6 +7,9 @@
 #include "btl_vmshm.h"
 
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 #include "opal/datatype/opal_convertor.h"
 
@@ -29,11 +32,37 @@ static inline void mca_btl_vmshm_copy(uint8_t *to, const uint8_t *from, size_t b
     memcpy(to, from, bytes);
 }
 
+/* Past the caches. Where the peer's core has none of them in common with ours, a line that it read last
+ * is slow to write and, once written, slow to be fetched out of our cache; from memory both are up to
+ * six times as fast. */
+static inline void mca_btl_vmshm_copy_past_caches(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+#if defined(__SSE2__)
+    for (; bytes >= VMSHM_LINE_BYTES; bytes -= VMSHM_LINE_BYTES) {
+        const __m128i a = _mm_loadu_si128((const __m128i *) from);
+        const __m128i b = _mm_loadu_si128((const __m128i *) (from + 16));
+        const __m128i c = _mm_loadu_si128((const __m128i *) (from + 32));
+        const __m128i d = _mm_loadu_si128((const __m128i *) (from + 48));
+
+        _mm_stream_si128((__m128i *) to, a);
+        _mm_stream_si128((__m128i *) (to + 16), b);
+        _mm_stream_si128((__m128i *) (to + 32), c);
+        _mm_stream_si128((__m128i *) (to + 48), d);
+        to += VMSHM_LINE_BYTES;
+        from += VMSHM_LINE_BYTES;
+    }
+    /* These stores are not ordered by a release. */
+    _mm_sfence();
+#endif
+    mca_btl_vmshm_copy(to, from, bytes);
+}
+
 /* Pack at most *bytes, from the convertor's position on, to `to`; *bytes becomes what was packed. The
- * position of a convertor of contiguous data does not move: the PML sets it for each fragment. Returns
- * a negative number on error, as opal_convertor_pack(). */
+ * position of a convertor of contiguous data does not move: the PML sets it for each fragment.
+ * past_caches is a wish: data must be contiguous and `to` on a line for it. Returns a negative number
+ * on error, as opal_convertor_pack(). */
 static inline int32_t mca_btl_vmshm_pack(struct opal_convertor_t *convertor, uint8_t *to,
-                                         size_t *bytes)
+                                         size_t *bytes, bool past_caches)
 {
     struct iovec iov = { .iov_base = (IOVBASE_TYPE *) to, .iov_len = *bytes };
     uint32_t iov_count = 1;
@@ -41,7 +70,11 @@ static inline int32_t mca_btl_vmshm_pack(struct opal_convertor_t *convertor, uin
 
     if (OPAL_LIKELY(!opal_convertor_need_buffers(convertor))) {
         opal_convertor_get_current_pointer(convertor, &from);
-        mca_btl_vmshm_copy(to, from, *bytes);
+        if (past_caches && 0 == (uintptr_t) to % VMSHM_LINE_BYTES) {
+            mca_btl_vmshm_copy_past_caches(to, from, *bytes);
+        } else {
+            mca_btl_vmshm_copy(to, from, *bytes);
+        }
         return 1;
     }
     return opal_convertor_pack(convertor, &iov, &iov_count, bytes);

@@ -3,6 +3,7 @@
 
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_stream.h"
 
 #include <string.h>
 
@@ -10,6 +11,8 @@
 #define POLL_BUDGET          32
 /* Show the head after so many bytes, so that the sender's cells come back while they are warm. */
 #define HEAD_BYTES           (16 * 1024)
+/* So much of a message is asked for before it is delivered. */
+#define FETCH_BYTES          1024
 /* A silent ring is looked at more closely each time it was polled so often (a power of two). */
 #define CHECK_EVERY          1024
 /* A ring that was silent for so many polls is polled in turn with others of its kind. */
@@ -30,6 +33,16 @@ static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
     reg->cbfunc(&mca_btl_vmshm.super, tag, &descriptor, reg->cbdata);
 }
 
+/* The lines travel while the upper layer reads the header and looks for the receive. */
+static inline void fetch(const void *from, size_t bytes)
+{
+    const uint8_t *line = from;
+
+    for (size_t at = 0; at < bytes && at < FETCH_BYTES; at += VMSHM_LINE_BYTES) {
+        __builtin_prefetch(line + at);
+    }
+}
+
 /* Deliver the message that the slot refers to, from where it stands: the reference is copied and
  * checked, the content is the upper layer's, which trusts the processes of its job. Returns its
  * bytes, or 0: broken. */
@@ -45,16 +58,86 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
         mca_btl_vmshm_peer_broken(endpoint, "cell", "a message is not in a window of the peer");
         return 0;
     }
+    fetch(cell, ref.length);
     deliver((void *) cell, ref.length, tag);
     return ref.length;
 }
 
-static void take_inline(const struct vmshm_slot *slot, size_t bytes, mca_btl_base_tag_t tag)
+/* What is in one slot are headers for the most part, and copied as the slot is; from a longer message
+ * the upper layer copies, as from a cell. */
+static void take_inline(const struct vmshm_slot *slot, uint32_t slots, size_t start, size_t bytes,
+                        mca_btl_base_tag_t tag)
 {
-    _Alignas(16) uint8_t copy[VMSHM_INLINE_BYTES];
+    if (OPAL_LIKELY(1 == slots)) {
+        _Alignas(VMSHM_LINE_BYTES) uint8_t copy[VMSHM_LINE_BYTES];
 
-    vmshm_copy_in(copy, slot->payload, sizeof copy);
-    deliver(copy, bytes, tag);
+        vmshm_copy_in(copy, slot, sizeof copy);
+        deliver(copy + start, bytes, tag);
+    } else {
+        fetch(slot + 1, (slots - 1) * VMSHM_LINE_BYTES);
+        deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
+    }
+}
+
+/* How many slots the message at the position takes, 0: it cannot be. */
+static inline uint32_t slots_of(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t word)
+{
+    const uint32_t left = endpoint->in_mask + 1
+                          - (uint32_t) (endpoint->position & endpoint->in_mask);
+    const uint32_t start = VMSHM_SLOT_START(word);
+    uint32_t slots;
+
+    switch (VMSHM_SLOT_KIND(word)) {
+    case VMSHM_SLOT_INLINE:
+        slots = mca_btl_vmshm_ring_slots(start, VMSHM_SLOT_LEN(word));
+        return start >= VMSHM_SLOT_HEAD_BYTES && slots <= VMSHM_INLINE_SLOTS && slots <= left
+               ? slots : 0;
+    case VMSHM_SLOT_PAD:
+        return left;
+    default:
+        return 1;
+    }
+}
+
+/* Messages between the two components themselves. False: broken. */
+static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
+                         uint32_t kind)
+{
+    const char *why = "its kind is not allowed";
+    uint64_t value;
+
+    vmshm_copy_in(&value, slot->payload, sizeof value);
+    if (VMSHM_SLOT_PULL == kind) {
+        mca_btl_vmshm_stream_pulled(endpoint, value);
+        return true;
+    }
+    if (VMSHM_SLOT_PAD == kind
+        || (VMSHM_SLOT_CHANNEL == kind && mca_btl_vmshm_channel_accept(endpoint, value, &why))) {
+        return true;
+    }
+    mca_btl_vmshm_peer_broken(endpoint, VMSHM_SLOT_CHANNEL == kind ? "channel" : "slot", why);
+    return false;
+}
+
+/* Our loads from slots and cells come before the sender's next stores to them. */
+static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    /* No ack may be ahead of the head: the peer would take the head for a lie. */
+    vmshm_store_release(&endpoint->my_head->head, endpoint->position);
+    vmshm_store_release(&endpoint->consumed, endpoint->position);
+}
+
+/* With cells in flight they are taken back now, while the answer to this message is not yet being
+ * written; without threads, that is, where nobody else can be in the sender's half. */
+static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
+{
+    /* Of a peer that was silent for 2^32 slots the sum stays behind: that is safe. */
+    const uint64_t ack = endpoint->ack + (uint32_t) (low - (uint32_t) endpoint->ack);
+
+    vmshm_store_release(&endpoint->ack, ack);
+    if (!opal_using_threads() && NULL != endpoint->out) {
+        mca_btl_vmshm_reclaim_acked(endpoint);
+    }
 }
 
 int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
@@ -68,10 +151,13 @@ int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
         const uint64_t word = vmshm_load_acquire(&slot->word);
         const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
         const size_t bytes = VMSHM_SLOT_LEN(word);
+        uint32_t slots;
 
         if (VMSHM_SLOT_SEQ(word) != (uint32_t) (endpoint->position + 1)) {
             break;
         }
+        slots = slots_of(endpoint, word);
+        heed_ack(endpoint, vmshm_load_relaxed(&slot->ack));
         if (OPAL_UNLIKELY(VMSHM_SLOT_SWITCH == VMSHM_SLOT_KIND(word))) {
             const char *why = NULL;
             uint64_t next;
@@ -83,13 +169,20 @@ int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
             }
             continue;
         }
+        if (OPAL_UNLIKELY(VMSHM_SLOT_PAD <= VMSHM_SLOT_KIND(word))) {
+            if (!take_control(endpoint, slot, VMSHM_SLOT_KIND(word))) {
+                return count;
+            }
+            endpoint->position += slots;
+            ++count;
+            continue;
+        }
         if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
             mca_btl_vmshm_peer_broken(endpoint, "tag", "nobody registered for a message's tag");
             return count;
         }
-        if (OPAL_LIKELY(VMSHM_SLOT_INLINE == VMSHM_SLOT_KIND(word)
-                        && bytes <= VMSHM_INLINE_BYTES)) {
-            take_inline(slot, bytes, tag);
+        if (OPAL_LIKELY(VMSHM_SLOT_INLINE == VMSHM_SLOT_KIND(word) && slots > 0)) {
+            take_inline(slot, slots, VMSHM_SLOT_START(word), bytes, tag);
             unshown += bytes;
         } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == VMSHM_SLOT_KIND(word))) {
             const size_t taken = take_cell(endpoint, slot, tag);
@@ -102,16 +195,18 @@ int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
             mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
             return count;
         }
-        endpoint->position += 1;
+        endpoint->position += slots;
         count += 1;
         if (unshown >= HEAD_BYTES) {
-            vmshm_store_release(&endpoint->my_head->head, endpoint->position);
+            show_head(endpoint);
             unshown = 0;
         }
     }
     if (count > 0) {
-        /* Our loads from slots and cells come before the sender's next stores to them. */
-        vmshm_store_release(&endpoint->my_head->head, endpoint->position);
+        show_head(endpoint);
+    }
+    if (OPAL_UNLIKELY(vmshm_load_acquire(&endpoint->pulling))) {
+        count += mca_btl_vmshm_stream_take(endpoint);
     }
     return count;
 }
@@ -126,7 +221,7 @@ static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
 
     if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
         && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in_mask)
-        && word != (uint64_t) (uint32_t) position) {
+        && word != VMSHM_SLOT_CLEAR(position)) {
         mca_btl_vmshm_peer_broken(endpoint, "slot", "its number is of no message that can be there");
     }
 }
@@ -207,8 +302,12 @@ static int work(void)
         OPAL_THREAD_LOCK(&endpoint->lock);
         mca_btl_vmshm_reclaim(endpoint);
         mca_btl_vmshm_flush(endpoint);
+        if (mca_btl_vmshm_stream_wants(endpoint)) {
+            count += mca_btl_vmshm_stream_push(endpoint);
+        }
         opal_list_join(&done, opal_list_get_end(&done), &endpoint->done);
-        if (endpoint->callbacks > 0 || !opal_list_is_empty(&endpoint->pending)) {
+        if (endpoint->callbacks > 0 || !opal_list_is_empty(&endpoint->pending)
+            || mca_btl_vmshm_stream_wants(endpoint)) {
             mca_btl_vmshm_work_on(endpoint);
         }
         OPAL_THREAD_UNLOCK(&endpoint->lock);

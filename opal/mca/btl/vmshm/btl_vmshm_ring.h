@@ -1,11 +1,19 @@
 /*
- * The sender's half of a ring: one producer, one consumer, one cache line per message.
+ * The sender's half of a ring: one producer, one consumer, one cache line for a short message.
  *
  * Position p lies in slot p & mask. The producer fills the payload and then stores the slot's word
  * with release; the consumer loads the word with acquire and owns the payload when the word's
  * sequence is p + 1. It frees slots by storing its head, in its own memory, with release; the
  * producer's acquire of the head makes sure that its next store to the slot comes after the
  * consumer's last load from it. One slot is always kept free for the switch to a larger ring.
+ *
+ * A longer message goes on in the slots behind its first, which then hold no word but raw payload.
+ * Any bytes may stand there, also those of a word that a later lap waits for. The consumer looks
+ * at words only where a message begins; the producer therefore clears the slot behind a message
+ * before it publishes the message, if anything but its own word of the last lap may stand in it.
+ *
+ * Each message also says how much its sender has consumed of the ring in the other direction: who
+ * talks in turn never has to fetch the line in which the peer keeps its head.
  *
  * Lamport, "Proving the Correctness of Multiprocess Programs", IEEE TSE 3(2), 1977, has the queue;
  * the sequence in the slot (instead of a shared tail) saves the consumer a second cache miss.
@@ -15,13 +23,32 @@
 
 #include "btl_vmshm.h"
 
-/* After so many unreclaimed messages a sender of cells looks at the head, so that it reuses cells
- * that are still in the cache instead of walking through all it has. */
+#include <string.h>
+
+/* After so many unreclaimed slots a sender of cells looks at the head, so that it reuses cells that
+ * are still in the cache instead of walking through all it has. */
 #define MCA_BTL_VMSHM_RECLAIM_AFTER 16
 
-static inline bool mca_btl_vmshm_ring_has_room(const mca_btl_vmshm_endpoint_t *endpoint)
+/* Slots of a message of so many bytes that begins at `start` of its first. */
+static inline uint32_t mca_btl_vmshm_ring_slots(size_t start, size_t bytes)
 {
-    return endpoint->tail - endpoint->head < endpoint->out_slots - 1;
+    return (uint32_t) ((start + bytes + VMSHM_LINE_BYTES - 1) / VMSHM_LINE_BYTES);
+}
+
+/* Slots between the tail and the ring's end, if the message would not be in one piece there. */
+static inline uint32_t mca_btl_vmshm_ring_pad(const mca_btl_vmshm_endpoint_t *endpoint,
+                                              uint32_t slots)
+{
+    const uint32_t left = endpoint->out_slots - (uint32_t) (endpoint->tail & endpoint->out_mask);
+
+    return slots <= left ? 0 : left;
+}
+
+static inline bool mca_btl_vmshm_ring_has_room(const mca_btl_vmshm_endpoint_t *endpoint,
+                                               uint32_t slots)
+{
+    return endpoint->tail - endpoint->head + slots + mca_btl_vmshm_ring_pad(endpoint, slots)
+           < endpoint->out_slots;
 }
 
 static inline struct vmshm_slot *mca_btl_vmshm_ring_slot(const mca_btl_vmshm_endpoint_t *endpoint)
@@ -29,15 +56,35 @@ static inline struct vmshm_slot *mca_btl_vmshm_ring_slot(const mca_btl_vmshm_end
     return endpoint->out + (endpoint->tail & endpoint->out_mask);
 }
 
-/* The payload of the slot at the tail is written: let the peer see it. */
+static inline mca_btl_vmshm_inflight_t *
+mca_btl_vmshm_ring_inflight(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t position)
+{
+    return endpoint->inflight + (position & endpoint->out_mask);
+}
+
+/* The message of `slots` slots at the tail is written: let the peer see it. */
 static inline void mca_btl_vmshm_ring_publish(mca_btl_vmshm_endpoint_t *endpoint, uint32_t kind,
-                                              size_t inline_bytes, mca_btl_base_tag_t tag)
+                                              uint32_t slots, size_t start, size_t bytes,
+                                              mca_btl_base_tag_t tag)
 {
     struct vmshm_slot *slot = mca_btl_vmshm_ring_slot(endpoint);
+    const uint64_t next = endpoint->tail + slots;
+    bool *stale = endpoint->stale + (endpoint->tail & endpoint->out_mask);
 
-    /* Payload and cell must be seen before the word. */
-    vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->tail, inline_bytes, kind, tag));
-    endpoint->tail += 1;
+    stale[0] = false;
+    if (slots > 1) {
+        memset(stale + 1, true, slots - 1);
+    }
+    stale = endpoint->stale + (next & endpoint->out_mask);
+    if (OPAL_UNLIKELY(*stale)) {
+        vmshm_store_relaxed(&endpoint->out[next & endpoint->out_mask].word,
+                            VMSHM_SLOT_CLEAR(next));
+        *stale = false;
+    }
+    slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->consumed);
+    /* Payload, cell, cleared slot, and our loads from what is acknowledged, come before the word. */
+    vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->tail, start, bytes, kind, tag));
+    endpoint->tail = next;
 }
 
 static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *endpoint,
@@ -47,26 +94,47 @@ static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *end
     const struct vmshm_cell_ref ref = { .offset = cell, .length = bytes };
 
     memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &ref, sizeof ref);
-    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_CELL, 0, tag);
+    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_CELL, 1, VMSHM_SLOT_HEAD_BYTES, sizeof ref,
+                               tag);
 }
 
-static inline mca_btl_vmshm_inflight_t *
-mca_btl_vmshm_ring_inflight(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t position)
+/* Take back what the peer's last message acknowledged: needs no look at its memory. */
+static inline void mca_btl_vmshm_reclaim_acked(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return endpoint->inflight + (position & endpoint->out_mask);
+    const uint64_t ack = vmshm_load_acquire(&endpoint->ack);
+
+    /* Older than the head that was read from its memory, or a lie. */
+    if (ack > endpoint->head && ack <= endpoint->tail) {
+        mca_btl_vmshm_reclaim_to(endpoint, ack);
+    }
 }
 
-/* Make room for one message: the ring itself, the peer's progress, a larger ring. */
-static inline bool mca_btl_vmshm_ring_make_room(mca_btl_vmshm_endpoint_t *endpoint)
+/* Make room for a message of so many slots in one piece, at the tail: the ring itself, the peer's
+ * progress, a larger ring. */
+static inline bool mca_btl_vmshm_ring_make_room(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
 {
-    if (OPAL_UNLIKELY(NULL == endpoint->out)) {
-        return OPAL_SUCCESS == mca_btl_vmshm_ring_open(endpoint);
+    uint32_t pad;
+
+    if (OPAL_UNLIKELY(NULL == endpoint->out)
+        && OPAL_SUCCESS != mca_btl_vmshm_ring_open(endpoint)) {
+        return false;
     }
-    if (OPAL_LIKELY(mca_btl_vmshm_ring_has_room(endpoint))) {
-        return true;
+    if (OPAL_UNLIKELY(!mca_btl_vmshm_ring_has_room(endpoint, slots))) {
+        mca_btl_vmshm_reclaim_acked(endpoint);
+        if (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
+            mca_btl_vmshm_reclaim(endpoint);
+        }
+        while (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
+            if (!mca_btl_vmshm_ring_grow(endpoint)) {
+                return false;
+            }
+        }
     }
-    mca_btl_vmshm_reclaim(endpoint);
-    return mca_btl_vmshm_ring_has_room(endpoint) || mca_btl_vmshm_ring_grow(endpoint);
+    pad = mca_btl_vmshm_ring_pad(endpoint, slots);
+    if (OPAL_UNLIKELY(pad > 0)) {
+        mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_PAD, pad, VMSHM_SLOT_HEAD_BYTES, 0, 0);
+    }
+    return true;
 }
 
 #endif

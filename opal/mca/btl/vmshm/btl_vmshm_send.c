@@ -58,9 +58,11 @@ static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_
 static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
     const size_t bytes = frag->segment.seg_len;
+    const uint32_t slots = 0 != frag->cell || NULL != frag->heap
+                           ? 1 : mca_btl_vmshm_ring_slots(VMSHM_SLOT_HEAD_BYTES, bytes);
     mca_btl_vmshm_inflight_t *sent;
 
-    if (!mca_btl_vmshm_ring_make_room(endpoint)
+    if (!mca_btl_vmshm_ring_make_room(endpoint, slots)
         || (NULL != frag->heap && !move_to_cell(endpoint, frag))) {
         return false;
     }
@@ -77,7 +79,8 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
         mca_btl_vmshm_ring_publish_cell(endpoint, frag->cell, bytes, frag->tag);
     } else {
         memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, frag->bytes, bytes);
-        mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_INLINE, bytes, frag->tag);
+        mca_btl_vmshm_ring_publish(endpoint, frag->kind, slots, VMSHM_SLOT_HEAD_BYTES, bytes,
+                                   frag->tag);
     }
     if (!wants_consumption(frag)) {
         frag->cell = 0;                 /* the slot has it now */

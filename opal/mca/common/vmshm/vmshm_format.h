@@ -49,7 +49,7 @@
 #define VMSHM_SECTION_MAGIC    UINT64_C(0x314345534D48534D)  /* "MSHMSEC1" */
 #define VMSHM_WINDOW_MAGIC     UINT64_C(0x314E49574D48534D)  /* "MSHMWIN1" */
 #define VMSHM_RING_MAGIC       UINT32_C(0x474E4952)          /* "RING" */
-#define VMSHM_FORMAT_VERSION   1u
+#define VMSHM_FORMAT_VERSION   2u
 
 #define VMSHM_LINE_BYTES       64u                           /* a cache line */
 #define VMSHM_MAX_VMS          64u
@@ -188,32 +188,66 @@ struct vmshm_ring {
 
 struct vmshm_head {
     uint64_t from;              /* nonce of the process whose messages are counted */
-    uint64_t head;              /* every position below this one was consumed */
-    uint8_t  reserved[48];
+    uint64_t head;              /* every position of its ring below this one was consumed */
+    uint64_t chunks;            /* so many chunks of its channel were consumed */
+    uint8_t  reserved[40];
 };
 
-#define VMSHM_INLINE_BYTES     56u
+#define VMSHM_INLINE_BYTES     52u     /* of a message in one slot */
+#define VMSHM_INLINE_SLOTS     17u     /* most slots of one message */
 #define VMSHM_RING_MIN_SLOTS   8u
 #define VMSHM_RING_MAX_SLOTS   65536u
 
-/* The word of a slot: published when its low half equals position + 1. */
-#define VMSHM_SLOT_WORD(pos, len, kind, tag) \
+/* The word of a slot: published when its low half equals position + 1. start: where in the slot the
+ * message begins, even. */
+#define VMSHM_SLOT_WORD(pos, start, len, kind, tag) \
     ((uint64_t)(uint32_t)((pos) + 1) | (uint64_t)(uint16_t)(len) << 32 | \
-     (uint64_t)(uint8_t)(kind) << 48 | (uint64_t)(uint8_t)(tag) << 56)
+     (uint64_t)((kind) | (start) / 2 << 3) << 48 | (uint64_t)(uint8_t)(tag) << 56)
+/* What stands in a slot whose message is not yet there: it is of no lap. */
+#define VMSHM_SLOT_CLEAR(pos)  ((uint64_t)(uint32_t)(pos))
 #define VMSHM_SLOT_SEQ(word)   ((uint32_t)(word))
 #define VMSHM_SLOT_LEN(word)   ((uint32_t)((word) >> 32 & 0xffff))
-#define VMSHM_SLOT_KIND(word)  ((uint32_t)((word) >> 48 & 0xff))
+#define VMSHM_SLOT_KIND(word)  ((uint32_t)((word) >> 48 & 0x7))
+#define VMSHM_SLOT_START(word) ((uint32_t)((word) >> 51 & 0x1f) * 2)
 #define VMSHM_SLOT_TAG(word)   ((uint8_t)((word) >> 56))
 
 enum {
-    VMSHM_SLOT_INLINE = 1,      /* len bytes of the message stand in the slot */
+    VMSHM_SLOT_INLINE = 1,      /* len bytes from start on, and on through all 64 bytes of the slots
+                                 * behind it; never beyond the ring's end */
     VMSHM_SLOT_CELL   = 2,      /* the slot holds a struct vmshm_cell_ref */
-    VMSHM_SLOT_SWITCH = 3       /* last message of this ring; the slot holds the next ring's offset */
+    VMSHM_SLOT_SWITCH = 3,      /* last message of this ring; the slot holds the next ring's offset */
+    VMSHM_SLOT_PAD    = 4,      /* nothing up to the ring's end */
+    VMSHM_SLOT_CHANNEL = 5,     /* the slot holds the offset of the sender's channel */
+    VMSHM_SLOT_PULL   = 6       /* the slot holds the number of a stream that is awaited */
 };
 
 struct vmshm_slot {
     uint64_t word;              /* stored last, with release */
+    uint32_t ack;               /* low half of what the sender has consumed of the receiver's ring */
     uint8_t  payload[VMSHM_INLINE_BYTES];
+};
+#define VMSHM_SLOT_HEAD_BYTES  12u     /* least start */
+
+/* A channel: the bytes of large messages from one process to one other, in chunks. Chunk n stands in
+ * place n modulo `places`, each place is a struct vmshm_chunk and chunk_bytes of data. */
+#define VMSHM_CHANNEL_MAGIC      UINT64_C(0x6c6e6863206d6876)  /* "vhm chnl" */
+#define VMSHM_CHANNEL_MAX_PLACES 1024u
+
+struct vmshm_channel {
+    uint64_t magic;
+    uint64_t from;              /* nonce of the producer */
+    uint64_t to;                /* nonce of the consumer */
+    uint32_t places;
+    uint32_t chunk_bytes;       /* a multiple of 64 */
+    uint64_t reserved[4];
+};
+
+struct vmshm_chunk {
+    uint64_t number;            /* n + 1; stored last, with release */
+    uint64_t stream;            /* the producer's number of the message */
+    uint64_t offset;            /* of these bytes in the message */
+    uint64_t length;
+    uint64_t reserved[4];
 };
 
 struct vmshm_cell_ref {
@@ -241,6 +275,8 @@ static_assert(offsetof(struct vmshm_window, job) == 40, "window.job");
 static_assert(sizeof(struct vmshm_window_header) == 64, "window header");
 static_assert(sizeof(struct vmshm_ring) == 64, "ring");
 static_assert(sizeof(struct vmshm_head) == 64, "head");
+static_assert(sizeof(struct vmshm_channel) == VMSHM_LINE_BYTES, "channel");
+static_assert(sizeof(struct vmshm_chunk) == VMSHM_LINE_BYTES, "chunk");
 static_assert(sizeof(struct vmshm_slot) == VMSHM_LINE_BYTES, "slot");
 static_assert(sizeof(struct vmshm_cell_ref) <= VMSHM_INLINE_BYTES, "cell reference");
 

@@ -43,6 +43,7 @@ bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint
     const struct vmshm_window *shared;
     const struct vmshm_section_entry *section;
     uint64_t mask, *word;
+    uint32_t state;
 
     if (vm >= h->vms || index >= h->windows) {
         return false;
@@ -52,9 +53,11 @@ bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint
     word = reader_word(m, vm, index, &mask);
     vmshm_fetch_or(word, mask);
     vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_window.c */
+    /* State first: live under our bit, the entry stays as it is; before, it may be handed out anew. */
+    state = vmshm_load_acquire(&shared->state);
     vmshm_copy_in(w, shared, sizeof *w);
-    w->state = vmshm_load_acquire(&shared->state);
-    if (VMSHM_WINDOW_LIVE == w->state && slot == w->proc
+    w->state = state;
+    if (VMSHM_WINDOW_LIVE == state && slot == w->proc
         && vmshm_range_inside(w->offset, w->length, section->offset + vmshm_heap_offset(h),
                               section->length - vmshm_heap_offset(h))
         && 0 == w->offset % VMSHM_GRANULE_BYTES) {

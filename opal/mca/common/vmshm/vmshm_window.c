@@ -38,8 +38,9 @@ static bool is_read(const struct vmshm_member *m, uint32_t index)
         for (uint32_t slot = 0; slot < h->procs; ++slot) {
             const uint64_t *row = vmshm_reader_row_of(&m->segment, vm, slot);
 
-            if (VMSHM_PROC_LIVE == vmshm_load_relaxed(&vmshm_proc_of(&m->segment, vm, slot)->state)
-                && 0 != (vmshm_load_relaxed(&row[bit / 64]) >> bit % 64 & 1)) {
+            /* The reader's last loads come before our next stores to the window. */
+            if (VMSHM_PROC_LIVE == vmshm_load_acquire(&vmshm_proc_of(&m->segment, vm, slot)->state)
+                && 0 != (vmshm_load_acquire(&row[bit / 64]) >> bit % 64 & 1)) {
                 return true;
             }
         }

@@ -1,0 +1,70 @@
+/*
+ * Is the peer's core near? Virtual machines are not told, and it changes when the host moves a vCPU.
+ *
+ * What is timed is the load of the line in which the peer counts what it has consumed, which it has
+ * written since we read it last: a cache-to-cache transfer, tens of nanoseconds where both cores
+ * share a cache, hundreds where they do not. Single samples are disturbed, so each is but a vote.
+ */
+#include "opal_config.h"
+
+#include "btl_vmshm.h"
+
+#include <time.h>
+
+#include "opal/sys/timer.h"
+
+/* Votes for "far", of at most VOTES_MOST, at which the judgement changes. */
+#define VOTES_MOST 4
+
+static double ns_per_tick = 0.4;        /* until the monitor has measured it */
+
+static uint64_t ticks(void)
+{
+#if OPAL_HAVE_SYS_TIMER_GET_CYCLES
+    return (uint64_t) opal_sys_timer_get_cycles();
+#else
+    return 0;                           /* never far */
+#endif
+}
+
+void mca_btl_vmshm_distance_clock(void)
+{
+    static struct timespec last;
+    static uint64_t last_ticks;
+    const uint64_t now_ticks = ticks();
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (0 != last_ticks && now_ticks > last_ticks) {
+        ns_per_tick = (1e9 * (double) (now.tv_sec - last.tv_sec)
+                       + (double) (now.tv_nsec - last.tv_nsec)) / (double) (now_ticks - last_ticks);
+    }
+    last = now;
+    last_ticks = now_ticks;
+}
+
+void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    uint64_t start, head;
+
+    if (NULL == endpoint->peer_head) {
+        return;
+    }
+    start = ticks();
+    head = vmshm_load_acquire(&endpoint->peer_head->head);
+    /* The second reading waits for the load. */
+    __asm__ __volatile__("" :: "r" (head) : "memory");
+#if defined(__SSE2__)
+    __builtin_ia32_lfence();
+#endif
+    if ((double) (ticks() - start) * ns_per_tick > (double) mca_btl_vmshm_component.far_ns) {
+        endpoint->far_votes += endpoint->far_votes < VOTES_MOST;
+    } else {
+        endpoint->far_votes -= endpoint->far_votes > 0;
+    }
+    if (VOTES_MOST == endpoint->far_votes) {
+        endpoint->far = true;
+    } else if (0 == endpoint->far_votes) {
+        endpoint->far = false;
+    }
+}

@@ -1,0 +1,62 @@
+/*
+ * The one thing that this transport must know of the PML above it: how long a receive buffer is.
+ *
+ * ob1 4.1 passes its private rdma fragment as get()'s cbdata. What is mirrored here of it is used
+ * only if the object's class has the name and the size of the mirror; otherwise every get() is
+ * refused, and ob1 has the message sent in fragments.
+ */
+#include "opal_config.h"
+
+#include "btl_vmshm_stream.h"
+
+#include <string.h>
+
+#include "ompi/mca/pml/base/pml_base_request.h"
+
+struct ob1_rdma_frag {
+    opal_free_list_item_t super;
+    void *rdma_bml;
+    uint64_t rdma_hdr[7];
+    int rdma_state;
+    size_t rdma_length;
+    size_t rdma_bytes_remaining;
+    void *rdma_req;
+    uint32_t retries;
+    void *cbfunc;
+    uint64_t rdma_offset;
+    void *local_address;
+    void *local_handle;
+    uint64_t remote_address;
+    uint8_t remote_handle[MCA_BTL_REG_HANDLE_MAX_SIZE];
+};
+
+static bool is_object(const void *object, const char *name, size_t bytes)
+{
+    const opal_class_t *class = ((const opal_object_t *) object)->obj_class;
+
+    return 0 == strcmp(class->cls_name, name) && (0 == bytes || class->cls_sizeof == bytes);
+}
+
+bool mca_btl_vmshm_ob1_fits(const void *cbdata, size_t size)
+{
+    static const opal_class_t *frag_class, *request_class;
+    const struct ob1_rdma_frag *frag = cbdata;
+    const mca_pml_base_request_t *request;
+    size_t room = 0;
+
+    if (OPAL_UNLIKELY(NULL == frag_class)) {
+        if (!is_object(frag, "mca_pml_ob1_rdma_frag_t", sizeof *frag)
+            || !is_object(frag->rdma_req, "mca_pml_ob1_recv_request_t", 0)) {
+            return false;
+        }
+        request_class = ((const opal_object_t *) frag->rdma_req)->obj_class;
+        frag_class = ((const opal_object_t *) frag)->obj_class;
+    }
+    if (((const opal_object_t *) frag)->obj_class != frag_class
+        || ((const opal_object_t *) frag->rdma_req)->obj_class != request_class) {
+        return false;
+    }
+    request = frag->rdma_req;
+    opal_convertor_get_packed_size(&request->req_convertor, &room);
+    return size <= room;
+}

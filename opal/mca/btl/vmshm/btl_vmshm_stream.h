@@ -1,0 +1,120 @@
+/*
+ * Large messages. Sender and receiver copy at the same time: the sender's bytes go through a channel,
+ * a few chunks in its own window that are used again and again and so stay in the cache, and the
+ * receiver copies each chunk to where the user wants it while the next one is being written.
+ *
+ *     sender                                   receiver
+ *     register_mem: a stream, offered
+ *     send: header with the stream's number -> matched: get() makes a pull
+ *     first chunks, before it is asked for     pull -> "I await stream 7"
+ *     chunk, chunk, chunk ...               -> copied to the user's buffer
+ *     deregister_mem                       <-  done (the upper layer's message)
+ *
+ * The channel is one queue; pulls are served in their order. A sender that has nothing else to do
+ * starts a stream nobody awaits yet, as far as the channel has places. If the receiver then awaits
+ * another one, it drops the chunks it finds in front, and the sender, who sees the pulls in the same
+ * order, knows which streams have to begin again.
+ */
+#ifndef MCA_BTL_VMSHM_STREAM_H
+#define MCA_BTL_VMSHM_STREAM_H
+
+#include "btl_vmshm.h"
+
+/* A channel fits into a cell of the larger class (btl_vmshm_module.c). */
+#define MCA_BTL_VMSHM_CHUNK_BYTES  8192u
+#define MCA_BTL_VMSHM_CHUNK_PLACES 7u
+
+/* Looks at the other side's next step while both copy, before other work has its turn: about the time
+ * of a chunk. */
+#define MCA_BTL_VMSHM_STREAM_SPINS 200
+
+/* What the sender's header carries to the receiver. */
+struct mca_btl_base_registration_handle_t {
+    uint64_t stream;
+};
+
+/*
+ * A stream is on one list of its endpoint, or on none:
+ *   offered   nobody awaits it yet, or what was sent of it ahead of time was dropped
+ *   awaited   pulled, its turn has not come
+ *   running   chunks of it are in the channel, or were; in the channel's order, the last one may be
+ *             the one that is being pushed (endpoint->stream)
+ */
+struct mca_btl_vmshm_stream_t {
+    opal_free_list_item_t super;
+    struct mca_btl_base_registration_handle_t handle;
+    mca_btl_vmshm_endpoint_t *endpoint;
+    opal_list_t *list;
+    const uint8_t *base;
+    size_t size;
+    size_t offset;                      /* of the next chunk */
+    uint32_t generation;
+    bool pulled;
+};
+
+OBJ_CLASS_DECLARATION(mca_btl_vmshm_stream_t);
+
+/* A stream that is awaited: where its bytes go, whom to tell. */
+struct mca_btl_vmshm_pull_t {
+    opal_free_list_item_t super;
+    uint64_t stream;
+    uint8_t *to;
+    size_t size;
+    size_t done;
+    int status;                         /* not OPAL_SUCCESS: nothing is awaited */
+    struct mca_btl_base_registration_handle_t *handle;
+    mca_btl_base_rdma_completion_fn_t cbfunc;
+    void *cbcontext;
+    void *cbdata;
+};
+typedef struct mca_btl_vmshm_pull_t mca_btl_vmshm_pull_t;
+
+OBJ_CLASS_DECLARATION(mca_btl_vmshm_pull_t);
+
+/* --- btl_vmshm_stream_out.c: the sender */
+struct mca_btl_base_registration_handle_t *
+mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
+                           struct mca_btl_base_endpoint_t *endpoint, void *base, size_t size,
+                           uint32_t flags);
+int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
+                                 struct mca_btl_base_registration_handle_t *handle);
+/* The peer awaits the stream. Called by the poller. */
+void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t stream);
+/* Fill free places of the channel; returns how many. Endpoint lock held. */
+int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint);
+/* Is there a stream to be pushed? Endpoint lock held. */
+bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- btl_vmshm_stream_in.c: the receiver */
+int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
+                      void *local_address, uint64_t remote_address,
+                      struct mca_btl_base_registration_handle_t *local_handle,
+                      struct mca_btl_base_registration_handle_t *remote_handle, size_t size,
+                      int flags, int order, mca_btl_base_rdma_completion_fn_t cbfunc,
+                      void *cbcontext, void *cbdata);
+/* The peer's channel. False: the peer is broken, *why says how. Called by the poller. */
+bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                  const char **why);
+/* Copy what has come of the streams that are awaited; returns how many chunks. Called by the
+ * poller. */
+int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- btl_vmshm_ob1.c */
+/* Does a message of `size` bytes fit into the buffer of the receive that get()'s cbdata stands for? */
+bool mca_btl_vmshm_ob1_fits(const void *cbdata, size_t size);
+
+/* The header of place number `n` of a channel. */
+static inline struct vmshm_chunk *mca_btl_vmshm_chunk_at(const void *channel, uint32_t chunk_bytes,
+                                                         uint32_t place)
+{
+    return (struct vmshm_chunk *) ((uintptr_t) channel + sizeof(struct vmshm_channel)
+                                   + (uint64_t) place * (sizeof(struct vmshm_chunk) + chunk_bytes));
+}
+
+static inline uint64_t mca_btl_vmshm_channel_bytes(uint32_t places, uint32_t chunk_bytes)
+{
+    return sizeof(struct vmshm_channel)
+           + (uint64_t) places * (sizeof(struct vmshm_chunk) + chunk_bytes);
+}
+
+#endif

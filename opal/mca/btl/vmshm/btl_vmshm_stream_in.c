@@ -1,0 +1,179 @@
+/* The receiver's side of large messages: streams that are awaited. */
+#include "opal_config.h"
+
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_pack.h"
+#include "btl_vmshm_ring.h"
+#include "btl_vmshm_stream.h"
+
+#include <string.h>
+
+OBJ_CLASS_INSTANCE(mca_btl_vmshm_pull_t, opal_free_list_item_t, NULL, NULL);
+
+int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
+                      void *local_address, uint64_t remote_address,
+                      struct mca_btl_base_registration_handle_t *local_handle,
+                      struct mca_btl_base_registration_handle_t *remote_handle, size_t size,
+                      int flags, int order, mca_btl_base_rdma_completion_fn_t cbfunc,
+                      void *cbcontext, void *cbdata)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_frag_t *frag;
+    mca_btl_vmshm_pull_t *pull;
+    int rc = OPAL_SUCCESS;
+
+    (void) remote_address;              /* the stream is the whole of what was registered */
+    (void) flags;
+    (void) order;
+    pull = (mca_btl_vmshm_pull_t *) opal_free_list_get(&c->pulls);
+    frag = mca_btl_vmshm_frag_take(sizeof pull->stream, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
+    if (NULL == pull || NULL == frag) {
+        if (NULL != pull) {
+            opal_free_list_return(&c->pulls, &pull->super);
+        }
+        if (NULL != frag) {
+            mca_btl_vmshm_frag_give(frag);
+        }
+        return OPAL_ERR_OUT_OF_RESOURCE;
+    }
+    pull->stream = remote_handle->stream;
+    pull->to = local_address;
+    pull->size = size;
+    pull->done = 0;
+    /* ob1 4.1 asks for the whole message, however short the receive buffer is, and would have the rest
+     * written behind it. Told that it failed, it has the message sent, which it can truncate. */
+    pull->status = mca_btl_vmshm_ob1_fits(cbdata, size) ? OPAL_SUCCESS : OPAL_ERR_NOT_SUPPORTED;
+    pull->handle = local_handle;
+    pull->cbfunc = cbfunc;
+    pull->cbcontext = cbcontext;
+    pull->cbdata = cbdata;
+    frag->kind = VMSHM_SLOT_PULL;
+    memcpy(frag->bytes, &pull->stream, sizeof pull->stream);
+    /* One lock for both: the peer sees the pulls in the order in which they are served here. */
+    OPAL_THREAD_LOCK(&endpoint->pull_lock);
+    opal_list_append(&endpoint->pulls, &pull->super.super);
+    vmshm_store_release(&endpoint->pulling, true);
+    if (OPAL_SUCCESS == pull->status) {
+        rc = mca_btl_vmshm_send(btl, endpoint, &frag->base, 0);
+        if (rc < 0) {
+            opal_list_remove_item(&endpoint->pulls, &pull->super.super);
+        }
+    } else {
+        mca_btl_vmshm_frag_give(frag);
+    }
+    OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    if (rc < 0) {
+        mca_btl_vmshm_frag_give(frag);
+        opal_free_list_return(&c->pulls, &pull->super);
+        return rc;
+    }
+    return OPAL_SUCCESS;
+}
+
+bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                  const char **why)
+{
+    const struct vmshm_channel *shared = NULL;
+    struct vmshm_channel channel;
+
+    if (NULL == endpoint->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
+        shared = mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *shared);
+    }
+    if (NULL == shared) {
+        *why = "its offset is not in a window of the peer, or it is the second one";
+        return false;
+    }
+    vmshm_copy_in(&channel, shared, sizeof channel);
+    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->nonce
+        || channel.to != mca_btl_vmshm_component.member.nonce) {
+        *why = "it is not one from the peer to this process";
+        return false;
+    }
+    if (0 == channel.places || channel.places > VMSHM_CHANNEL_MAX_PLACES
+        || 0 == channel.chunk_bytes || 0 != channel.chunk_bytes % VMSHM_LINE_BYTES
+        || NULL == mca_btl_vmshm_peer_memory(endpoint, offset,
+                                             mca_btl_vmshm_channel_bytes(channel.places,
+                                                                         channel.chunk_bytes))) {
+        *why = "its places are not in a window of the peer";
+        return false;
+    }
+    endpoint->channel_in = shared;
+    endpoint->places_in = channel.places;
+    endpoint->chunk_bytes_in = channel.chunk_bytes;
+    return true;
+}
+
+/* The pull whose turn it is, NULL if none is left. */
+static mca_btl_vmshm_pull_t *first_pull(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_pull_t *pull = NULL;
+
+    OPAL_THREAD_LOCK(&endpoint->pull_lock);
+    if (opal_list_is_empty(&endpoint->pulls)) {
+        vmshm_store_release(&endpoint->pulling, false);
+    } else {
+        pull = (mca_btl_vmshm_pull_t *) opal_list_get_first(&endpoint->pulls);
+    }
+    OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    return pull;
+}
+
+static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
+{
+    OPAL_THREAD_LOCK(&endpoint->pull_lock);
+    opal_list_remove_item(&endpoint->pulls, &pull->super.super);
+    OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    /* The callback sends and may begin the next get(): no lock may be held. */
+    pull->cbfunc(&mca_btl_vmshm.super, endpoint, pull->to, pull->handle, pull->cbcontext,
+                 pull->cbdata, pull->status);
+    opal_free_list_return(&mca_btl_vmshm_component.pulls, &pull->super);
+}
+
+/* The next chunk, if it has come: copied to the user's buffer, or dropped if it is of a stream that
+ * nobody awaits. False: it has not come. */
+static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
+{
+    const struct vmshm_chunk *shared =
+        mca_btl_vmshm_chunk_at(endpoint->channel_in, endpoint->chunk_bytes_in, endpoint->place_in);
+    struct vmshm_chunk chunk;
+
+    /* Pairs with the release in stream_push: data and description are complete. */
+    if (vmshm_load_acquire(&shared->number) != endpoint->chunks_in + 1) {
+        return false;
+    }
+    vmshm_copy_in(&chunk, shared, sizeof chunk);
+    if (chunk.stream == pull->stream && chunk.offset == pull->done) {
+        if (OPAL_UNLIKELY(chunk.length > endpoint->chunk_bytes_in
+                          || chunk.length > pull->size - pull->done || 0 == chunk.length)) {
+            mca_btl_vmshm_peer_broken(endpoint, "chunk", "it is longer than the rest of its message");
+            return false;
+        }
+        mca_btl_vmshm_copy(pull->to + pull->done, (const uint8_t *) (shared + 1), chunk.length);
+        pull->done += chunk.length;
+    }
+    endpoint->chunks_in += 1;
+    endpoint->place_in = endpoint->place_in + 1 == endpoint->places_in ? 0 : endpoint->place_in + 1;
+    /* Our loads from the place come before the sender's next stores to it. */
+    vmshm_store_release(&endpoint->my_head->chunks, endpoint->chunks_in);
+    return true;
+}
+
+int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_pull_t *pull;
+    int count = 0, spins = 0;
+
+    while (NULL != (pull = first_pull(endpoint))) {
+        while (OPAL_SUCCESS == pull->status && pull->done < pull->size) {
+            if (NULL != endpoint->channel_in && take_chunk(endpoint, pull)) {
+                ++count;
+                spins = MCA_BTL_VMSHM_STREAM_SPINS;
+            } else if (0 == spins-- || MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate) {
+                return count;
+            }
+        }
+        complete(endpoint, pull);
+        ++count;
+    }
+    return count;
+}

@@ -1,0 +1,266 @@
+/* The sender's side of large messages: streams that are offered, awaited, in the channel. */
+#include "opal_config.h"
+
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_pack.h"
+#include "btl_vmshm_ring.h"
+#include "btl_vmshm_stream.h"
+
+#include <string.h>
+
+/* Chunks of one endpoint before others have their turn. */
+#define PUSH_BUDGET 64
+
+OBJ_CLASS_INSTANCE(mca_btl_vmshm_stream_t, opal_free_list_item_t, NULL, NULL);
+
+/* Memory to receive into needs no registration, but ob1 takes NULL for a failure. */
+static struct mca_btl_base_registration_handle_t any_memory;
+
+static void move_to(mca_btl_vmshm_stream_t *stream, opal_list_t *list)
+{
+    if (NULL != stream->list) {
+        opal_list_remove_item(stream->list, &stream->super.super);
+    }
+    stream->list = list;
+    if (NULL != list) {
+        opal_list_append(list, &stream->super.super);
+    }
+}
+
+struct mca_btl_base_registration_handle_t *
+mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
+                           struct mca_btl_base_endpoint_t *endpoint, void *base, size_t size,
+                           uint32_t flags)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_stream_t *stream;
+    int index;
+
+    (void) btl;
+    if (0 == (flags & MCA_BTL_REG_FLAG_REMOTE_READ)) {
+        return &any_memory;
+    }
+    if (MCA_BTL_ENDPOINT_ANY == endpoint) {
+        return NULL;
+    }
+    stream = (mca_btl_vmshm_stream_t *) opal_free_list_get(&c->streams);
+    if (NULL == stream) {
+        return NULL;
+    }
+    index = opal_pointer_array_add(&c->stream_table, stream);
+    if (index < 0) {
+        opal_free_list_return(&c->streams, &stream->super);
+        return NULL;
+    }
+    stream->generation += 1;
+    stream->handle.stream = (uint64_t) stream->generation << 32 | (uint32_t) index;
+    stream->endpoint = endpoint;
+    stream->list = NULL;
+    stream->base = base;
+    stream->size = size;
+    stream->offset = 0;
+    stream->pulled = false;
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    move_to(stream, &endpoint->offered);
+    mca_btl_vmshm_work_on(endpoint);
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+    return &stream->handle;
+}
+
+int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
+                                 struct mca_btl_base_registration_handle_t *handle)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_endpoint_t *endpoint;
+    mca_btl_vmshm_stream_t *stream;
+
+    (void) btl;
+    if (&any_memory == handle) {
+        return OPAL_SUCCESS;
+    }
+    stream = (mca_btl_vmshm_stream_t *) ((char *) handle
+                                         - offsetof(mca_btl_vmshm_stream_t, handle));
+    endpoint = stream->endpoint;
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    move_to(stream, NULL);
+    if (endpoint->stream == stream) {
+        endpoint->stream = NULL;        /* the upper layer sends it another way */
+    }
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+    (void) opal_pointer_array_set_item(&c->stream_table, (int) (uint32_t) handle->stream, NULL);
+    opal_free_list_return(&c->streams, &stream->super);
+    return OPAL_SUCCESS;
+}
+
+/* What nobody awaits and stands in the channel before `end` was dropped by the peer: it begins
+ * again. Endpoint lock held. */
+static void offer_again(mca_btl_vmshm_endpoint_t *endpoint, const mca_btl_vmshm_stream_t *end)
+{
+    mca_btl_vmshm_stream_t *stream, *next;
+
+    OPAL_LIST_FOREACH_SAFE(stream, next, &endpoint->running, mca_btl_vmshm_stream_t) {
+        if (stream == end) {
+            return;
+        }
+        if (!stream->pulled) {
+            move_to(stream, &endpoint->offered);
+            stream->offset = 0;
+            if (endpoint->stream == stream) {
+                endpoint->stream = NULL;
+            }
+        }
+    }
+}
+
+void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t number)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_stream_t *stream =
+        opal_pointer_array_get_item(&c->stream_table, (int) (uint32_t) number & INT32_MAX);
+
+    if (NULL == stream || stream->handle.stream != number || stream->endpoint != endpoint) {
+        mca_btl_vmshm_peer_broken(endpoint, "pull", "there is no such stream");
+        return;
+    }
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    if (!stream->pulled) {
+        stream->pulled = true;
+        if (stream->list == &endpoint->running) {
+            offer_again(endpoint, stream);
+        } else {
+            offer_again(endpoint, NULL);
+            move_to(stream, &endpoint->awaited);
+        }
+    }
+    mca_btl_vmshm_work_on(endpoint);
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+}
+
+bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return NULL != endpoint->stream || !opal_list_is_empty((opal_list_t *) &endpoint->awaited)
+           || !opal_list_is_empty((opal_list_t *) &endpoint->offered);
+}
+
+/* Make the channel and say where it is. */
+static bool open_channel(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int cell_class = MCA_BTL_VMSHM_CELL_MAX;
+    struct vmshm_channel *channel;
+    uint64_t offset;
+
+    if (!mca_btl_vmshm_ring_make_room(endpoint, 1)) {
+        return false;
+    }
+    offset = mca_btl_vmshm_cell_take(&c->arena, &cell_class);
+    if (0 == offset) {
+        c->starved = true;
+        return false;
+    }
+    channel = mca_btl_vmshm_at(offset);
+    memset(channel, 0, sizeof *channel);
+    channel->magic = VMSHM_CHANNEL_MAGIC;
+    channel->from = c->member.nonce;
+    channel->to = endpoint->nonce;
+    channel->chunk_bytes = MCA_BTL_VMSHM_CHUNK_BYTES;
+    channel->places = MCA_BTL_VMSHM_CHUNK_PLACES;
+    /* The memory was something else before: no chunk's number may stand in it. */
+    for (uint32_t i = 0; i < MCA_BTL_VMSHM_CHUNK_PLACES; ++i) {
+        mca_btl_vmshm_chunk_at(channel, MCA_BTL_VMSHM_CHUNK_BYTES, i)->number = 0;
+    }
+    endpoint->channel = channel;
+    memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &offset, sizeof offset);
+    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_CHANNEL, 1, VMSHM_SLOT_HEAD_BYTES,
+                               sizeof offset, 0);
+    return true;
+}
+
+/* Has the channel a free place? */
+static bool has_place(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    uint64_t taken;
+
+    if (endpoint->chunks_out - endpoint->chunks_taken < MCA_BTL_VMSHM_CHUNK_PLACES) {
+        return true;
+    }
+    if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
+        mca_btl_vmshm_reclaim(endpoint);
+        if (NULL == endpoint->peer_head) {
+            return false;
+        }
+    }
+    /* The peer's loads from a place come before our next stores to it. */
+    taken = vmshm_load_acquire(&endpoint->peer_head->chunks);
+    if (taken - endpoint->chunks_taken > endpoint->chunks_out - endpoint->chunks_taken) {
+        mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
+        endpoint->peer_head = NULL;
+        return false;
+    }
+    endpoint->chunks_taken = taken;
+    return endpoint->chunks_out - taken < MCA_BTL_VMSHM_CHUNK_PLACES;
+}
+
+/* The peer copies at the same time: what it takes now will be free in a moment. */
+static bool await_place(mca_btl_vmshm_endpoint_t *endpoint, bool patient)
+{
+    int spins = patient && NULL != endpoint->stream && endpoint->stream->pulled
+                ? MCA_BTL_VMSHM_STREAM_SPINS : 0;
+
+    while (!has_place(endpoint)) {
+        if (0 == spins--) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static mca_btl_vmshm_stream_t *next_stream(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    opal_list_t *from = opal_list_is_empty(&endpoint->awaited) ? &endpoint->offered
+                                                               : &endpoint->awaited;
+
+    if (NULL == endpoint->stream && !opal_list_is_empty(from)) {
+        endpoint->stream = (mca_btl_vmshm_stream_t *) opal_list_get_first(from);
+        move_to(endpoint->stream, &endpoint->running);
+    }
+    return endpoint->stream;
+}
+
+int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    int count = 0;
+
+    if (MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate
+        || (NULL == endpoint->channel && !open_channel(endpoint))) {
+        return 0;
+    }
+    while (count < PUSH_BUDGET && await_place(endpoint, count > 0)) {
+        mca_btl_vmshm_stream_t *stream = next_stream(endpoint);
+        struct vmshm_chunk *chunk;
+        size_t left, length;
+
+        if (NULL == stream) {
+            break;
+        }
+        left = stream->size - stream->offset;
+        length = left < MCA_BTL_VMSHM_CHUNK_BYTES ? left : MCA_BTL_VMSHM_CHUNK_BYTES;
+        chunk = mca_btl_vmshm_chunk_at(endpoint->channel, MCA_BTL_VMSHM_CHUNK_BYTES, endpoint->place_out);
+        mca_btl_vmshm_copy_past_caches((uint8_t *) (chunk + 1), stream->base + stream->offset,
+                                       length);
+        chunk->stream = stream->handle.stream;
+        chunk->offset = stream->offset;
+        chunk->length = length;
+        endpoint->chunks_out += 1;
+        /* Data and description must be seen before the number. */
+        vmshm_store_release(&chunk->number, endpoint->chunks_out);
+        endpoint->place_out = (endpoint->place_out + 1) % MCA_BTL_VMSHM_CHUNK_PLACES;
+        stream->offset += length;
+        endpoint->bytes += length;
+        if (stream->offset == stream->size) {
+            endpoint->stream = NULL;
+        }
+        ++count;
+    }
+    return count;
+}
