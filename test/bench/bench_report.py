@@ -250,8 +250,10 @@ def table(rows):
             for row in rows]
 
 
-def part_text(points, transports, part):
+def part_text(points, transports, part, cpus):
     title, unit, _ = PARTS[part]
+    if part == "pairs" and points[0]["ranks"] > cpus:
+        title += f" ({points[0]['ranks']} ranks on {cpus} CPUs; a guest has one)"
     head = ["", "regime", "blocks"]
     figures = [[*head, *transports, "limit"]]
     shares = [[*head, *transports]]
@@ -278,11 +280,18 @@ def part_text(points, transports, part):
     return lines
 
 
+def verdict(goal):
+    text = "met" if goal["met"] else "NOT MET"
+    wanted = float(goal["goal"].split()[1])
+    within = goal["value"]["q1"] <= wanted <= goal["value"]["q3"]
+    return text + (", within the spread" if within else "")
+
+
 def goals_text(found):
     rows = [["goal", "size", "regime", "wanted", "ratio", "median (quartiles)", ""]]
     for g in found:
         rows.append([g["what"], size_text(g["bytes"]), g["regime"], g["goal"], g["ratio"],
-                     spread_text(g["value"]), "met" if g["met"] else "NOT MET"])
+                     spread_text(g["value"]), verdict(g)])
     met = sum(g["met"] for g in found)
     return ["", f"goals: {met} of {len(found)} are met; no verdict, the machine is part of them",
             *table(rows)]
@@ -309,7 +318,7 @@ def text(report):
     for part in PARTS:
         points = [p for p in report["points"] if p["part"] == part]
         if points:
-            lines += part_text(points, transports, part)
+            lines += part_text(points, transports, part, len(host["cpus"]))
     if report["memory"]:
         lines += ["", "memory: what a rank's windows hold when only neighbours talk"]
         lines += [f"  {m['ranks']} ranks: at most {size_text(m['most_per_rank'])} per rank, of which "
