@@ -170,7 +170,8 @@ def load(path, die):
 
 # -- comparison -------------------------------------------------------------------------------
 
-LEAST_CHANGE = 1.03
+LEAST_CHANGE = 1.05
+LEAST_BLOCKS = 4        # of fewer, the quartiles say nothing
 
 
 def key_of(point):
@@ -192,13 +193,16 @@ def judge(old, new, less):
 def compare(old, new):
     """The lines to print and the number of regressions."""
     before = {key_of(p): p for p in old["points"]}
-    lines, regressions, compared = [], 0, 0
+    lines, regressions, compared, too_few = [], 0, 0, 0
     for point in new["points"]:
         earlier = before.get(key_of(point))
         less = PARTS[point["part"]][2]
         for name, value in point["ratios"].items():
             then = earlier["ratios"].get(name) if earlier else None
             if not then or min(then["median"], value["median"]) <= 0:
+                continue
+            if min(then["n"], value["n"]) < LEAST_BLOCKS:
+                too_few += 1
                 continue
             compared += 1
             worse, certain = judge(then, value, less)
@@ -207,8 +211,10 @@ def compare(old, new):
                 lines.append(f"WORSE  {point['part']} {size_text(point['bytes'])} {point['regime']}: "
                              f"{name} {spread_text(then)} -> {spread_text(value)}, "
                              f"{100 * (worse - 1):.0f} % worse")
+    if too_few:
+        lines.append(f"not compared: {too_few} ratios, of fewer than {LEAST_BLOCKS} blocks")
     if compared == 0:
-        lines.append("compared: nothing; the reports have no point and regime in common")
+        lines.append("compared: nothing; the reports have no point and regime in common, or too few blocks")
     else:
         lines.append(f"compared: {compared} ratios, {regressions} became worse")
     return lines, regressions

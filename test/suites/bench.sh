@@ -10,7 +10,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 bench=$top/test/bench/vmshm-bench
-small=(--keep --blocks 2 --ms 2 --sizes "8,4K" --silent 4)
+small=(--keep --blocks 2 --launches 2 --ms 2 --sizes "8,4K" --silent 4)
 
 # report NAME FILTER: jq finds it true of the report
 report() {
@@ -63,8 +63,8 @@ try "without MPICH the rest is measured" without_mpich
 # compared NAME STATUS TEXT FILTER: against what jq makes of the report
 compared() {
     local name=$1 status=$2 text=$3 rc=0
-    jq "$4" "$work/out/report.json" >"$work/old.json"
-    "$bench" --report "$work/out/report.json" --compare "$work/old.json" >"$work/log" 2>&1 || rc=$?
+    jq "$4" "$work/new.json" >"$work/old.json"
+    "$bench" --report "$work/new.json" --compare "$work/old.json" >"$work/log" 2>&1 || rc=$?
     if [[ $rc = "$status" ]] && grep -qE "$text" "$work/log"; then
         pass "$name"
     else
@@ -72,6 +72,8 @@ compared() {
         fail "$name" "$work/log"
     fi
 }
+# Two blocks would be too few to be compared.
+jq '.points[].ratios[].n = 9' "$work/out/report.json" >"$work/new.json"
 # Factors beyond any disturbance: the spread of two small blocks may be large.
 scaled() { # PART FACTOR
     echo "(.points[] | select(.part == \"$1\") | .ratios[]) |=
@@ -86,6 +88,8 @@ compared "what lies within the spread is none" 0 ', 0 became worse' \
     "$(scaled latency 0.001) | (.points[].ratios[]) |= (.q3 *= 1e6)"
 compared "a small change is none, however certain" 0 ', 0 became worse' \
     '(.points[].ratios[]) |= (.median *= 0.98 | .q1 = .median | .q3 = .median)'
+compared "what has too few blocks is not judged" 0 'not compared: [1-9]' \
+    "$(scaled latency 0.001) | .points[].ratios[].n = 3"
 compared "nothing in common is said" 0 'compared: nothing' '.points[].window = 12345'
 compared "a report without ratios is refused" 2 'old.json is not a report' 'del(.points[].ratios)'
 compared "a report of another version is refused" 2 'old.json is of version 0' '.version = 0'
