@@ -1,5 +1,6 @@
 #!/bin/bash
-# Runs shellcheck on every shell script of the tree, found by its first line or its name.
+# Runs shellcheck on every shell script of the tree and pyflakes on every Python program, found by
+# their first line or their name.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=test/suites/count.sh
@@ -9,6 +10,8 @@ cd "$top"
 while IFS= read -r file; do
     if [[ $file = *.sh ]] || head -n 1 "$file" | grep -qE '^#!.*/(ba|da)?sh( |$)'; then
         try "shellcheck $file" shellcheck --external-sources --severity=warning "$file"
+    elif [[ $file = *.py ]] || head -n 1 "$file" | grep -qE '^#!.*/python3( |$)'; then
+        try "pyflakes $file" pyflakes3 "$file"
     fi
 done < <(find . -name .git -prune -o -path ./build -prune -o -path ./config -prune -o \
     -path ./autom4te.cache -prune -o -path ./configure -prune -o -type f -printf '%P\n' | sort)
