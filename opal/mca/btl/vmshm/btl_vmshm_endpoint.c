@@ -1,4 +1,5 @@
 /* Peers: the object of each, its proof, the windows of it that this process reads. */
+/* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm.h"

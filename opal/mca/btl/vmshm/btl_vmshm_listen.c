@@ -1,4 +1,5 @@
 /* The receiver's side of a connection: hearing bells, finding and following rings. */
+/* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm.h"

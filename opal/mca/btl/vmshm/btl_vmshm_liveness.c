@@ -6,6 +6,7 @@
  * sees; progress acts upon it. Silence is counted in the thread's own ticks, so that time in which
  * this process was itself stopped does not count against others.
  */
+/* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm.h"

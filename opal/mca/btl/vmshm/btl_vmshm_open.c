@@ -1,4 +1,5 @@
 /* The sender's side of a connection: making a ring, growing it, taking back what the peer consumed. */
+/* Modelled in test/model/ring.pml and connect.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm.h"

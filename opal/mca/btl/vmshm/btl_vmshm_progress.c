@@ -1,4 +1,5 @@
 /* The receiver's half: polling, delivery, and the work that sends left behind. */
+/* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"

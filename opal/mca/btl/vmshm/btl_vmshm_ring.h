@@ -18,6 +18,7 @@
  * Lamport, "Proving the Correctness of Multiprocess Programs", IEEE TSE 3(2), 1977, has the queue;
  * the sequence in the slot (instead of a shared tail) saves the consumer a second cache miss.
  */
+/* Modelled in test/model/ring.pml: change both. */
 #ifndef MCA_BTL_VMSHM_RING_H
 #define MCA_BTL_VMSHM_RING_H
 

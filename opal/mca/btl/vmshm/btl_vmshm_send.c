@@ -1,4 +1,5 @@
 /* Sending a descriptor: into the ring, or behind those that wait for room in it. */
+/* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"

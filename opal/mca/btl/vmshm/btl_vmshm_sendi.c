@@ -1,4 +1,5 @@
 /* Send at once, without a descriptor: the path of every eager message. */
+/* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"

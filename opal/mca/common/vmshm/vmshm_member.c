@@ -1,3 +1,4 @@
+/* Modelled in test/model/join.pml and windows.pml: change both. */
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"

@@ -1,6 +1,7 @@
 /*
  * Other processes of the segment: their windows, found and checked; the proof that they are there.
  */
+/* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"

@@ -7,6 +7,7 @@
  * reader stores its bit and then reads the state; with a full fence between the two on both sides
  * at least one of them sees the other.
  */
+/* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"
