@@ -99,7 +99,6 @@ struct mca_btl_base_endpoint_t {
     const struct vmshm_slot *in;        /* NULL until found */
     uint64_t position;                  /* of the next message */
     uint32_t in_mask;
-    uint32_t idle;                      /* polls in a row without a message */
     struct vmshm_head *my_head;
     uint64_t head_offset;
 
@@ -123,6 +122,24 @@ typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);
+
+/* What a poll needs to know of a ring: where its next message will be published, and as what. */
+struct mca_btl_vmshm_watch_t {
+    const uint64_t *word;
+    uint32_t next;                      /* the sequence that will stand there */
+    uint32_t idle;                      /* polls in a row without a message */
+    mca_btl_vmshm_endpoint_t *endpoint;
+};
+typedef struct mca_btl_vmshm_watch_t mca_btl_vmshm_watch_t;
+
+static inline void mca_btl_vmshm_watch_set(mca_btl_vmshm_watch_t *watch,
+                                           mca_btl_vmshm_endpoint_t *endpoint)
+{
+    watch->word = &endpoint->in[endpoint->position & endpoint->in_mask].word;
+    watch->next = (uint32_t) (endpoint->position + 1);
+    watch->idle = 0;
+    watch->endpoint = endpoint;
+}
 
 struct mca_btl_vmshm_arena_window_t {
     uint64_t offset;
@@ -181,8 +198,8 @@ struct mca_btl_vmshm_component_t {
     volatile bool starved;              /* a fragment found no cell: look at every peer's head */
 
     /* Rings that are polled: every time while messages come, in turn while they are silent. */
-    mca_btl_vmshm_endpoint_t **hot;
-    mca_btl_vmshm_endpoint_t **cold;
+    mca_btl_vmshm_watch_t *hot;
+    mca_btl_vmshm_watch_t *cold;
     uint32_t hot_count;
     uint32_t cold_count;
     uint32_t roster_room;
@@ -191,6 +208,7 @@ struct mca_btl_vmshm_component_t {
     const uint32_t *bell[VMSHM_MAX_VMS];  /* that each VM has for this process */
     uint32_t bells[VMSHM_MAX_VMS];      /* as last heard */
     uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again */
+    uint32_t quiet;                     /* polls in a row that found nothing */
     volatile int32_t polling;           /* one thread polls at a time, and never nested */
 
     /* job keys whose processes may be heard */

@@ -61,11 +61,11 @@ const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64
     return found;
 }
 
-static void roster_remove(mca_btl_vmshm_endpoint_t **roster, uint32_t *count,
+static void roster_remove(mca_btl_vmshm_watch_t *roster, uint32_t *count,
                           const mca_btl_vmshm_endpoint_t *endpoint)
 {
     for (uint32_t i = 0; i < *count; ++i) {
-        if (roster[i] == endpoint) {
+        if (roster[i].endpoint == endpoint) {
             roster[i] = roster[--*count];
             return;
         }

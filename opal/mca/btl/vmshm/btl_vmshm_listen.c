@@ -59,7 +59,7 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
 
     if (c->hot_count + c->cold_count == c->roster_room) {
         const uint32_t room = 0 == c->roster_room ? 32 : 2 * c->roster_room;
-        mca_btl_vmshm_endpoint_t **hot = realloc(c->hot, room * sizeof *hot), **cold;
+        mca_btl_vmshm_watch_t *hot = realloc(c->hot, room * sizeof *hot), *cold;
 
         if (NULL == hot) {
             return false;
@@ -72,7 +72,7 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
         c->cold = cold;
         c->roster_room = room;
     }
-    c->hot[c->hot_count++] = endpoint;
+    mca_btl_vmshm_watch_set(&c->hot[c->hot_count++], endpoint);
     return true;
 }
 

@@ -4,6 +4,7 @@
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
 
+#include <sched.h>
 #include <string.h>
 
 /* Messages from one ring before the others have their turn. */
@@ -18,6 +19,8 @@
 #define COLD_PER_POLL        2
 /* With so few rings there is nothing to gain. */
 #define HOT_ANYWAY           4
+/* So many empty polls in a row make room for others that may want the core (a power of two). */
+#define YIELD_EVERY          256
 
 static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
 {
@@ -131,25 +134,43 @@ static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
+/* Does a message stand there? What most looks at most rings come to: it takes the line of the slot
+ * and a part of the roster's, nothing of the endpoint. */
+static inline bool has_message(const mca_btl_vmshm_watch_t *watch)
+{
+    return VMSHM_SLOT_SEQ(vmshm_load_relaxed(watch->word)) == watch->next;
+}
+
+/* False: the endpoint left the roster meanwhile, another stands in its place. */
+static bool poll_watched(mca_btl_vmshm_watch_t *watch, int *count)
+{
+    mca_btl_vmshm_endpoint_t *endpoint = watch->endpoint;
+
+    *count += mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+    if (OPAL_UNLIKELY(NULL == endpoint->in)) {
+        return false;
+    }
+    mca_btl_vmshm_watch_set(watch, endpoint);
+    return true;
+}
+
 static int poll_hot(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     int count = 0;
 
     for (uint32_t i = 0; i < c->hot_count; ) {
-        mca_btl_vmshm_endpoint_t *endpoint = c->hot[i];
-        const int got = mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+        mca_btl_vmshm_watch_t *watch = &c->hot[i];
 
-        if (got > 0) {
-            endpoint->idle = 0;
-            count += got;
-        } else if (OPAL_UNLIKELY(NULL == endpoint->in)) {
-            continue;                   /* it left the roster: another stands at i now */
-        } else if (OPAL_UNLIKELY(0 == (++endpoint->idle & (CHECK_EVERY - 1)))) {
-            check_silent(endpoint);
-            if (endpoint->idle >= COLD_AFTER && c->hot_count > HOT_ANYWAY) {
-                c->hot[i] = c->hot[--c->hot_count];
-                c->cold[c->cold_count++] = endpoint;
+        if (has_message(watch)) {
+            i += poll_watched(watch, &count) ? 1 : 0;
+            continue;
+        }
+        if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_EVERY - 1)))) {
+            check_silent(watch->endpoint);
+            if (watch->idle >= COLD_AFTER && c->hot_count > HOT_ANYWAY) {
+                c->cold[c->cold_count++] = *watch;
+                *watch = c->hot[--c->hot_count];
                 continue;
             }
         }
@@ -164,18 +185,14 @@ static int poll_cold(void)
     int count = 0;
 
     for (uint32_t n = 0; n < COLD_PER_POLL && c->cold_count > 0; ++n) {
-        const uint32_t i = c->cold_next++ % c->cold_count;
-        mca_btl_vmshm_endpoint_t *endpoint = c->cold[i];
-        const int got = mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+        mca_btl_vmshm_watch_t *watch = &c->cold[c->cold_next++ % c->cold_count];
 
-        if (got > 0 && NULL != endpoint->in) {
-            endpoint->idle = 0;
-            c->cold[i] = c->cold[--c->cold_count];
-            c->hot[c->hot_count++] = endpoint;
-        } else if (NULL != endpoint->in) {
-            check_silent(endpoint);
+        if (!has_message(watch)) {
+            check_silent(watch->endpoint);
+        } else if (poll_watched(watch, &count)) {
+            c->hot[c->hot_count++] = *watch;
+            *watch = c->cold[--c->cold_count];
         }
-        count += got;
     }
     return count;
 }
@@ -249,6 +266,7 @@ static void reclaim_everywhere(void)
 int mca_btl_vmshm_component_progress(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    bool yield = false;
     int count;
 
     if (opal_using_threads()) {
@@ -278,7 +296,17 @@ int mca_btl_vmshm_component_progress(void)
     if (OPAL_UNLIKELY(c->attention)) {
         mca_btl_vmshm_attend();
     }
+    if (count > 0) {
+        c->quiet = 0;
+    } else {
+        yield = 0 == (++c->quiet & (YIELD_EVERY - 1));
+    }
 
     vmshm_store_release(&c->polling, 0);
+    /* The message that is waited for may come from a process that has no core while this one polls.
+     * Open MPI yields by itself only if it knows that its node is oversubscribed. */
+    if (OPAL_UNLIKELY(yield)) {
+        (void) sched_yield();
+    }
     return count;
 }
