@@ -13,8 +13,10 @@
 #define HEAD_BYTES           (16 * 1024)
 /* A silent ring is looked at more closely each time it was polled so often (a power of two). */
 #define CHECK_EVERY          1024
+/* The same for a ring that is polled in turn. */
+#define CHECK_COLD_EVERY     64
 /* A ring that was silent for so many polls is polled in turn with others of its kind. */
-#define COLD_AFTER           (4 * CHECK_EVERY)
+#define COLD_AFTER           CHECK_EVERY
 /* So many silent rings are looked at each time: what polling them costs does not grow with them. */
 #define COLD_PER_POLL        2
 /* With so few rings there is nothing to gain. */
@@ -188,7 +190,9 @@ static int poll_cold(void)
         mca_btl_vmshm_watch_t *watch = &c->cold[c->cold_next++ % c->cold_count];
 
         if (!has_message(watch)) {
-            check_silent(watch->endpoint);
+            if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_COLD_EVERY - 1)))) {
+                check_silent(watch->endpoint);
+            }
         } else if (poll_watched(watch, &count)) {
             c->hot[c->hot_count++] = *watch;
             *watch = c->cold[--c->cold_count];
