@@ -106,7 +106,6 @@ struct mca_btl_base_endpoint_t {
     uint32_t vm;
     uint32_t slot;
     uint32_t generation;
-    uint64_t control_offset;            /* of its control window */
     uint64_t nonce;
     uint64_t epoch;
     uint64_t name;                      /* Open MPI's process name */
@@ -115,8 +114,9 @@ struct mca_btl_base_endpoint_t {
     const char *broken_field;           /* with FATE_BROKEN */
     const char *broken_why;
     bool attended;                      /* its fate was acted upon */
-    mca_btl_vmshm_mapped_t mapped[MCA_BTL_VMSHM_MAX_WINDOWS];
-    uint32_t mapped_count;
+    mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
+    mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
+    uint32_t grown_count;
 };
 typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
@@ -182,6 +182,7 @@ struct mca_btl_vmshm_component_t {
     unsigned int silence_warning;       /* s */
     unsigned int silence_limit;         /* s, 0: never */
 
+    uint32_t ranks;                     /* of the job, 0: unknown */
     struct vmshm_member member;
     struct vmshm_proc *self;            /* own entry of the process table */
     mca_btl_vmshm_arena_t arena;
@@ -258,9 +259,11 @@ mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl
 int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des);
 
 /* --- btl_vmshm_arena.c: offsets in the segment, 0 when there is no memory. Thread-safe. */
-/* first_bytes at the start of the first window are the caller's. */
+/* first_bytes at the start of the first window are the caller's; it will need vital_bytes for first
+ * rings and heads. */
 int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
-                             size_t eager_bytes, size_t max_bytes, struct vmshm_error *e);
+                             uint64_t vital_bytes, size_t eager_bytes, size_t max_bytes,
+                             struct vmshm_error *e);
 void mca_btl_vmshm_arena_fini(mca_btl_vmshm_arena_t *arena);
 /* *cell_class becomes the larger one, if only that has a cell left. */
 uint64_t mca_btl_vmshm_cell_take(mca_btl_vmshm_arena_t *arena, int *cell_class);
@@ -283,8 +286,9 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
 /* --- btl_vmshm_open.c */
 /* Make the ring towards the peer and ring its bell. Endpoint lock held. */
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint);
-/* Continue in a ring of more slots; false if that is not possible. Endpoint lock held. */
-bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint);
+/* The ring is full as far as we know: look at the peer's head, grow. False: still no room. Endpoint
+ * lock held. */
+bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint);
 /* Read the peer's head anew; takes back cells, moves consumed fragments to `done`. Endpoint lock
  * held. */
 void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint);
@@ -332,6 +336,8 @@ void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *f
                                const char *why);
 
 /* --- btl_vmshm_report.c */
+/* Ranks of the job, 0: unknown. */
+uint32_t mca_btl_vmshm_job_size(void);
 /* Is vmshm named in the list of BTLs? */
 bool mca_btl_vmshm_is_asked_for(void);
 /* Is no BTL asked for that could serve another VM if this one cannot? */

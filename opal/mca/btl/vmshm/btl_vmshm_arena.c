@@ -105,9 +105,11 @@ static uint64_t cell_stride(const mca_btl_vmshm_arena_t *arena, int cell_class)
 }
 
 int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
-                             size_t eager_bytes, size_t max_bytes, struct vmshm_error *e)
+                             uint64_t vital_bytes, size_t eager_bytes, size_t max_bytes,
+                             struct vmshm_error *e)
 {
-    uint64_t bytes = mca_btl_vmshm_component.window_size, least = first_bytes;
+    const uint64_t window_size = mca_btl_vmshm_component.window_size;
+    uint64_t bytes, least = first_bytes;
 
     memset(arena, 0, sizeof *arena);
     OBJ_CONSTRUCT(&arena->lock, opal_mutex_t);
@@ -116,8 +118,13 @@ int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
     for (int i = 0; i < MCA_BTL_VMSHM_CELL_CLASSES; ++i) {
         least += first_cells[i] * cell_stride(arena, i);
     }
-    /* The first window is larger than asked for, if the tables and first cells need that. */
     least += least / (RESERVED_SHARE - 1) + VMSHM_LINE_BYTES;
+    /* The first window holds what every process needs, further ones what it turns out to need: peers
+     * look into each other's first windows, and what lies close takes few pages of page tables. */
+    bytes = RESERVED_SHARE * vital_bytes < window_size ? RESERVED_SHARE * vital_bytes : window_size;
+    if (mca_btl_vmshm_component.max_windows < 2) {
+        bytes = window_size;
+    }
     if (bytes < least) {
         bytes = least;
     }

@@ -222,9 +222,10 @@ int mca_btl_vmshm_module_start(void)
                          ? mca_btl_vmshm.super.btl_max_send_size
                          : mca_btl_vmshm.super.btl_rndv_eager_limit;
     const size_t eager = mca_btl_vmshm.super.btl_eager_limit;
+    const uint64_t vital = c->ranks * (vmshm_ring_bytes(c->ring_slots) + sizeof(struct vmshm_head));
     int rc;
 
-    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), eager,
+    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), vital, eager,
                                              large > eager ? large : eager, &e)) {
         mca_btl_vmshm_unusable(&e);
         return OPAL_ERR_OUT_OF_RESOURCE;

@@ -9,6 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A first ring is small, for there may be one towards every rank. A pair that sends more than a few
+ * messages gets a ring of this size even if its peer keeps up: each look at the peer's head is a
+ * cache miss, and a ring of N slots needs one every N - 1 messages. */
+#define BUSY_SLOTS 32
+#define BUSY_AFTER 16
+
 /* A ring whose first message will be at `first`; 0: no memory. */
 static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
                           bool vital)
@@ -62,12 +68,14 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     return OPAL_SUCCESS;
 }
 
-bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
+/* Continue in a ring of more slots. */
+static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint32_t old_slots = endpoint->out_slots, old_mask = endpoint->out_mask;
     const uint64_t old_offset = endpoint->out_offset, last = endpoint->tail;
-    uint32_t slots = old_slots * 4 < c->ring_slots_max ? old_slots * 4 : c->ring_slots_max;
+    const uint32_t wanted = old_slots < BUSY_SLOTS ? BUSY_SLOTS : old_slots * 4;
+    const uint32_t slots = wanted < c->ring_slots_max ? wanted : c->ring_slots_max;
     mca_btl_vmshm_inflight_t *inflight;
     uint64_t offset;
 
@@ -161,4 +169,14 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
         mca_btl_vmshm_ring_give(&c->arena, endpoint->old_offset, endpoint->old_slots);
         endpoint->old_offset = 0;
     }
+}
+
+bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    bool busy;
+
+    mca_btl_vmshm_reclaim(endpoint);
+    busy = endpoint->out_slots < BUSY_SLOTS && endpoint->tail >= BUSY_AFTER;
+    return (!busy && mca_btl_vmshm_ring_has_room(endpoint)) || ring_grow(endpoint)
+           || mca_btl_vmshm_ring_has_room(endpoint);
 }

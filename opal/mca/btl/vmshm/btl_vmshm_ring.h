@@ -65,8 +65,7 @@ static inline bool mca_btl_vmshm_ring_make_room(mca_btl_vmshm_endpoint_t *endpoi
     if (OPAL_LIKELY(mca_btl_vmshm_ring_has_room(endpoint))) {
         return true;
     }
-    mca_btl_vmshm_reclaim(endpoint);
-    return mca_btl_vmshm_ring_has_room(endpoint) || mca_btl_vmshm_ring_grow(endpoint);
+    return mca_btl_vmshm_ring_relieve(endpoint);
 }
 
 #endif

@@ -193,7 +193,7 @@ struct vmshm_head {
 };
 
 #define VMSHM_INLINE_BYTES     56u
-#define VMSHM_RING_MIN_SLOTS   8u
+#define VMSHM_RING_MIN_SLOTS   4u
 #define VMSHM_RING_MAX_SLOTS   65536u
 
 /* The word of a slot: published when its low half equals position + 1. */
