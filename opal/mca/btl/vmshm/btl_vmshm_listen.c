@@ -143,6 +143,19 @@ static bool is_key_held(const uint8_t key[16])
     return false;
 }
 
+/* Is the process of that slot one whose ring is read already? In a large job most are, each time that
+ * another one's bell rings. */
+static bool is_heard(uint32_t vm, uint32_t slot)
+{
+    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_endpoint_t *endpoint =
+        c->table[vmshm_proc_index(mca_btl_vmshm_header(), vm, slot)];
+    const struct vmshm_proc *proc = vmshm_proc_of(&c->member.segment, vm, slot);
+
+    return NULL != endpoint && NULL != endpoint->in
+           && vmshm_load_acquire(&proc->generation) == endpoint->generation;
+}
+
 void mca_btl_vmshm_listen(uint32_t vm)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -161,7 +174,8 @@ void mca_btl_vmshm_listen(uint32_t vm)
         struct vmshm_error e;
         struct vmshm_proc proc;
 
-        if ((vm == m->id.vm && slot == m->slot) || !vmshm_peer_read(m, vm, slot, &proc)
+        if ((vm == m->id.vm && slot == m->slot) || is_heard(vm, slot)
+            || !vmshm_peer_read(m, vm, slot, &proc)
             || VMSHM_PROC_LIVE != proc.state || VMSHM_NO_WINDOW == proc.window
             || (uint32_t) getuid() != proc.uid) {
             continue;
