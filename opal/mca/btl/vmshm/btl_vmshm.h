@@ -145,6 +145,7 @@ struct mca_btl_vmshm_arena_window_t {
     uint64_t offset;
     uint64_t length;
     uint64_t used;
+    uint64_t reserved;                  /* for first rings and heads */
     uint32_t index;
 };
 typedef struct mca_btl_vmshm_arena_window_t mca_btl_vmshm_arena_window_t;

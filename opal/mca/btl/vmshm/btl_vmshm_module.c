@@ -13,6 +13,9 @@
 #include "opal/util/arch.h"
 #include "opal/util/output.h"
 
+/* Processes of other jobs for whose first rings there is room beside those of this one. */
+#define SPARE_PEERS 8
+
 bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *a)
 {
     void *data = NULL;
@@ -222,7 +225,7 @@ int mca_btl_vmshm_module_start(void)
                          ? mca_btl_vmshm.super.btl_max_send_size
                          : mca_btl_vmshm.super.btl_rndv_eager_limit;
     const size_t eager = mca_btl_vmshm.super.btl_eager_limit;
-    const uint64_t vital = c->ranks * (vmshm_ring_bytes(c->ring_slots) + sizeof(struct vmshm_head));
+    const uint64_t vital = (c->ranks + SPARE_PEERS) * (vmshm_ring_bytes(c->ring_slots) + sizeof(struct vmshm_head));
     int rc;
 
     if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), vital, eager,

@@ -64,6 +64,11 @@ uint32_t mca_btl_vmshm_job_size(void)
     return OPAL_SUCCESS == rc ? value : 0;
 }
 
+static bool has_other_nodes(void)
+{
+    return mca_btl_vmshm_job_size() > (uint32_t) opal_process_info.num_local_peers + 1;
+}
+
 static void end_job(const char *why)
 {
     (void) opal_pmix.abort(1, why, NULL);
@@ -74,8 +79,7 @@ static void end_job(const char *why)
 void mca_btl_vmshm_end_if_alone(void)
 {
     /* Ranks of the own node may do without: vader, or ob1's own error in MPI_Init. */
-    if (mca_btl_vmshm_is_alone()
-        && mca_btl_vmshm_job_size() > (uint32_t) opal_process_info.num_local_peers + 1) {
+    if (mca_btl_vmshm_is_alone() && has_other_nodes()) {
         opal_show_help("help-btl-vmshm.txt", "alone", true,
                        opal_btl_base_framework.framework_selection);
         end_job("btl vmshm cannot start and no other BTL was asked for");
@@ -246,7 +250,7 @@ void mca_btl_vmshm_survey(void)
 {
     static bool done = false;
     const bool print = mca_btl_vmshm_component.report && 0 == OPAL_PROC_MY_NAME.vpid;
-    const bool alone = mca_btl_vmshm_is_alone();
+    const bool alone = mca_btl_vmshm_is_alone() && has_other_nodes();
     struct vmshm_address *all;
     char **local;
     uint32_t ranks;
