@@ -164,7 +164,8 @@ new_segment "$segment" --procs 1
 bad "no process slot" "" "$id=0" "This VM's section of the shared segment is full" "$segment" \
     'Field:  procs' 'all 1 process slots of VM 0' 'vmshmctl show'
 new_segment
-OMPI_MCA_btl_vmshm_window_size=64M bad "no memory for a window" "" "" \
+OMPI_MCA_btl_vmshm_window_size=64M OMPI_MCA_btl_vmshm_max_windows=1 \
+    bad "no memory for a window" "" "" \
     "This VM's section of the shared segment is full" "$segment" 'Field:  heap' 'vmshmctl show'
 
 # ------------------------------------------------------------------------------------------- peers
