@@ -164,7 +164,8 @@ new_segment "$segment" --procs 1
 bad "no process slot" "" "$id=0" "This VM's section of the shared segment is full" "$segment" \
     'Field:  procs' 'all 1 process slots of VM 0' 'vmshmctl show'
 new_segment
-OMPI_MCA_btl_vmshm_window_size=64M bad "no memory for a window" "" "" \
+OMPI_MCA_btl_vmshm_window_size=64M OMPI_MCA_btl_vmshm_max_windows=1 \
+    bad "no memory for a window" "" "" \
     "This VM's section of the shared segment is full" "$segment" 'Field:  heap' 'vmshmctl show'
 
 # ------------------------------------------------------------------------------------------- peers
@@ -200,8 +201,8 @@ bad "a peer in a copy of the segment in use" "" "$other $lock" \
     'A peer says it shares this segment' 'not shared with it' 'is a copy'
 
 # ------------------------------------------------------------------------ parameters, installation
-bad_parameter btl_vmshm_ring_slots=33 'a power of two from 8'
-bad_parameter btl_vmshm_ring_slots_max=16 'a power of two from btl_vmshm_ring_slots'
+bad_parameter btl_vmshm_ring_slots=33 'a power of two from 4'
+bad_parameter btl_vmshm_ring_slots_max=2 'a power of two from btl_vmshm_ring_slots'
 bad_parameter btl_vmshm_max_windows=0 '1 to 16'
 bad_parameter btl_vmshm_window_size=1000 'at least 65536'
 bad_parameter btl_vmshm_eager_limit=16 'at least 1024'

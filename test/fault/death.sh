@@ -28,7 +28,8 @@ start_four() { # LOG SECONDS PROGRAM [ARGUMENT...]
 # The window it asks for is larger than half of the heap (28 MiB): a part that is lost would show.
 is_clean() { # SEGMENT LOG
     local show=$work/show
-    OMPI_MCA_common_vmshm_segment=$1 OMPI_MCA_btl_vmshm_window_size=24M job "$2" 30 "" "" \
+    OMPI_MCA_common_vmshm_segment=$1 OMPI_MCA_btl_vmshm_window_size=24M \
+        OMPI_MCA_btl_vmshm_max_windows=1 job "$2" 30 "" "" \
         "${good_job[@]}"
     "$ctl" show --json "$1" >"$show" 2>&1
     if ! passed_so "$2" || grep -q 'BTL vmshm' "$2"; then

@@ -486,7 +486,7 @@ static int forger(struct side *side)
         uint64_t *table = (uint64_t *) mca_btl_vmshm_at(
             mca_btl_vmshm_component.arena.windows[0].offset + vmshm_rings_offset());
         table[vmshm_proc_index(mca_btl_vmshm_header(), side->peer->vm, side->peer->slot)] =
-            side->peer->control_offset;
+            side->peer->control.offset;
     } else if (forged_head) {
         while (NULL == side->peer->my_head) {
             mca_btl_vmshm_component_progress();
@@ -640,7 +640,7 @@ static int see_it_leave(struct side *side)
     }
     REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate);
     REQUIRE(10 == arrived && 0 == losses);
-    REQUIRE(0 == side->peer->mapped_count);
+    REQUIRE(0 == side->peer->control.length && 0 == side->peer->grown_count);
     stop();
     return 0;
 }

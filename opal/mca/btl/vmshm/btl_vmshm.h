@@ -104,6 +104,8 @@ struct mca_btl_base_endpoint_t {
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
     struct vmshm_channel *channel;      /* for the bytes of streams, NULL until the first */
+    uint64_t channel_offset;
+    bool channel_told;                  /* the peer knows where it is, or will before it is used */
     uint64_t chunks_out;                /* put into it */
     uint64_t chunks_taken;              /* of these, as last read from the peer */
     uint32_t place_out;                 /* of the next chunk */
@@ -118,7 +120,6 @@ struct mca_btl_base_endpoint_t {
     const struct vmshm_slot *in;        /* NULL until found */
     uint64_t position;                  /* of the next message */
     uint32_t in_mask;
-    uint32_t idle;                      /* polls in a row without a message */
     struct vmshm_head *my_head;
     uint64_t consumed;                  /* what my_head says */
     uint64_t head_offset;
@@ -136,7 +137,6 @@ struct mca_btl_base_endpoint_t {
     uint32_t vm;
     uint32_t slot;
     uint32_t generation;
-    uint64_t control_offset;            /* of its control window */
     uint64_t nonce;
     uint64_t epoch;
     uint64_t name;                      /* Open MPI's process name */
@@ -145,18 +145,38 @@ struct mca_btl_base_endpoint_t {
     const char *broken_field;           /* with FATE_BROKEN */
     const char *broken_why;
     bool attended;                      /* its fate was acted upon */
-    mca_btl_vmshm_mapped_t mapped[MCA_BTL_VMSHM_MAX_WINDOWS];
-    uint32_t mapped_count;
+    mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
+    mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
+    uint32_t grown_count;
 };
 typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);
 
+/* What a poll needs to know of a ring: where its next message will be published, and as what. */
+struct mca_btl_vmshm_watch_t {
+    const uint64_t *word;
+    uint32_t next;                      /* the sequence that will stand there */
+    uint32_t idle;                      /* polls in a row without a message */
+    mca_btl_vmshm_endpoint_t *endpoint;
+};
+typedef struct mca_btl_vmshm_watch_t mca_btl_vmshm_watch_t;
+
+static inline void mca_btl_vmshm_watch_set(mca_btl_vmshm_watch_t *watch,
+                                           mca_btl_vmshm_endpoint_t *endpoint)
+{
+    watch->word = &endpoint->in[endpoint->position & endpoint->in_mask].word;
+    watch->next = (uint32_t) (endpoint->position + 1);
+    watch->idle = 0;
+    watch->endpoint = endpoint;
+}
+
 struct mca_btl_vmshm_arena_window_t {
     uint64_t offset;
     uint64_t length;
     uint64_t used;
+    uint64_t reserved;                  /* for first rings and heads */
     uint32_t index;
 };
 typedef struct mca_btl_vmshm_arena_window_t mca_btl_vmshm_arena_window_t;
@@ -195,6 +215,7 @@ struct mca_btl_vmshm_component_t {
     unsigned int silence_warning;       /* s */
     unsigned int silence_limit;         /* s, 0: never */
 
+    uint32_t ranks;                     /* of the job, 0: unknown */
     struct vmshm_member member;
     struct vmshm_proc *self;            /* own entry of the process table */
     mca_btl_vmshm_arena_t arena;
@@ -202,6 +223,7 @@ struct mca_btl_vmshm_component_t {
     opal_free_list_t streams;
     opal_pointer_array_t stream_table;
     opal_free_list_t pulls;
+    int32_t pulls_open;                 /* streams that are awaited, of all peers */
     bool active;                        /* joined, module in use */
 
     opal_mutex_t connect_lock;          /* one endpoint is made at a time */
@@ -214,8 +236,8 @@ struct mca_btl_vmshm_component_t {
     volatile bool starved;              /* a fragment found no cell: look at every peer's head */
 
     /* Rings that are polled: every time while messages come, in turn while they are silent. */
-    mca_btl_vmshm_endpoint_t **hot;
-    mca_btl_vmshm_endpoint_t **cold;
+    mca_btl_vmshm_watch_t *hot;
+    mca_btl_vmshm_watch_t *cold;
     uint32_t hot_count;
     uint32_t cold_count;
     uint32_t roster_room;
@@ -224,6 +246,7 @@ struct mca_btl_vmshm_component_t {
     const uint32_t *bell[VMSHM_MAX_VMS];  /* that each VM has for this process */
     uint32_t bells[VMSHM_MAX_VMS];      /* as last heard */
     uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again */
+    uint32_t quiet;                     /* polls in a row that found nothing */
     volatile int32_t polling;           /* one thread polls at a time, and never nested */
 
     /* job keys whose processes may be heard */
@@ -273,9 +296,11 @@ mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl
 int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des);
 
 /* --- btl_vmshm_arena.c: offsets in the segment, 0 when there is no memory. Thread-safe. */
-/* first_bytes at the start of the first window are the caller's. */
+/* first_bytes at the start of the first window are the caller's; it will need vital_bytes for first
+ * rings and heads. */
 int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
-                             size_t eager_bytes, size_t max_bytes, struct vmshm_error *e);
+                             uint64_t vital_bytes, size_t eager_bytes, size_t max_bytes,
+                             struct vmshm_error *e);
 void mca_btl_vmshm_arena_fini(mca_btl_vmshm_arena_t *arena);
 /* *cell_class becomes the larger one, if only that has a cell left. */
 uint64_t mca_btl_vmshm_cell_take(mca_btl_vmshm_arena_t *arena, int *cell_class);
@@ -284,6 +309,8 @@ void mca_btl_vmshm_cell_give(mca_btl_vmshm_arena_t *arena, uint64_t cell, int ce
 uint64_t mca_btl_vmshm_ring_take(mca_btl_vmshm_arena_t *arena, uint32_t slots, bool vital);
 void mca_btl_vmshm_ring_give(mca_btl_vmshm_arena_t *arena, uint64_t ring, uint32_t slots);
 uint64_t mca_btl_vmshm_line_take(mca_btl_vmshm_arena_t *arena);
+/* Never comes back: leaves the cells that were set aside and the memory of first rings alone. */
+uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes);
 
 /* --- btl_vmshm_endpoint.c */
 /* The endpoint of that very process, made if need be after proof; NULL and *e if not proven. */
@@ -298,8 +325,9 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
 /* --- btl_vmshm_open.c */
 /* Make the ring towards the peer and ring its bell. Endpoint lock held. */
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint);
-/* Continue in a ring of more slots; false if that is not possible. Endpoint lock held. */
-bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint);
+/* No room for a message of so many slots, as far as we know: look at the peer's head, grow. False:
+ * still no room. Endpoint lock held. */
+bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots);
 /* Everything before `head` has been consumed: take it back. Endpoint lock held. */
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head);
 /* Read the peer's head anew; takes back cells, moves consumed fragments to `done`. Endpoint lock
@@ -355,6 +383,8 @@ void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *f
                                const char *why);
 
 /* --- btl_vmshm_report.c */
+/* Ranks of the job, 0: unknown. */
+uint32_t mca_btl_vmshm_job_size(void);
 /* Is vmshm named in the list of BTLs? */
 bool mca_btl_vmshm_is_asked_for(void);
 /* Is no BTL asked for that could serve another VM if this one cannot? */

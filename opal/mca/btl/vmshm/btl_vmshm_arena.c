@@ -19,10 +19,10 @@
 /* Tenths of a second for which a full section is given time to become free at start. */
 #define FULL_TRIES 50
 
-/* One in so many bytes of a window is for first rings and heads. */
+/* One in so many bytes of a further window is for first rings and heads. */
 #define RESERVED_SHARE 8
 /* Cells of each size that are set aside at start. */
-static const unsigned int first_cells[MCA_BTL_VMSHM_CELL_CLASSES] = { 8, 4 };
+static const unsigned int first_cells[MCA_BTL_VMSHM_CELL_CLASSES] = { 8, 2 };
 
 static bool stack_push(mca_btl_vmshm_stack_t *stack, uint64_t item)
 {
@@ -54,6 +54,7 @@ static bool add_window(mca_btl_vmshm_arena_t *arena, uint64_t bytes, struct vmsh
     }
     w->length = vmshm_align_up(bytes, VMSHM_GRANULE_BYTES);
     w->used = 0;
+    w->reserved = w->length / RESERVED_SHARE;
     arena->count += 1;
     return true;
 }
@@ -67,9 +68,8 @@ static uint64_t carve(mca_btl_vmshm_arena_t *arena, uint64_t bytes, bool vital)
     for (;;) {
         for (uint32_t i = 0; i < arena->count; ++i) {
             mca_btl_vmshm_arena_window_t *w = &arena->windows[i];
-            const uint64_t reserved = vital ? 0 : w->length / RESERVED_SHARE;
 
-            if (bytes + reserved <= w->length - w->used) {
+            if (bytes + (vital ? 0 : w->reserved) <= w->length - w->used) {
                 const uint64_t offset = w->offset + w->used;
                 w->used += bytes;
                 return offset;
@@ -105,21 +105,22 @@ static uint64_t cell_stride(const mca_btl_vmshm_arena_t *arena, int cell_class)
 }
 
 int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
-                             size_t eager_bytes, size_t max_bytes, struct vmshm_error *e)
+                             uint64_t vital_bytes, size_t eager_bytes, size_t max_bytes,
+                             struct vmshm_error *e)
 {
-    uint64_t bytes = mca_btl_vmshm_component.window_size, least = first_bytes;
+    uint64_t bytes = first_bytes + vital_bytes;
 
     memset(arena, 0, sizeof *arena);
     OBJ_CONSTRUCT(&arena->lock, opal_mutex_t);
     arena->cell_bytes[MCA_BTL_VMSHM_CELL_EAGER] = vmshm_align_up(eager_bytes, VMSHM_LINE_BYTES);
     arena->cell_bytes[MCA_BTL_VMSHM_CELL_MAX] = vmshm_align_up(max_bytes, VMSHM_LINE_BYTES);
     for (int i = 0; i < MCA_BTL_VMSHM_CELL_CLASSES; ++i) {
-        least += first_cells[i] * cell_stride(arena, i);
+        bytes += first_cells[i] * cell_stride(arena, i);
     }
-    /* The first window is larger than asked for, if the tables and first cells need that. */
-    least += least / (RESERVED_SHARE - 1) + VMSHM_LINE_BYTES;
-    if (bytes < least) {
-        bytes = least;
+    /* The first window holds what every process needs, further ones what it turns out to need: peers
+     * look into each other's first windows, and what lies close takes few pages of page tables. */
+    if (mca_btl_vmshm_component.max_windows < 2 && bytes < mca_btl_vmshm_component.window_size) {
+        bytes = mca_btl_vmshm_component.window_size;
     }
     /* What a job that died has left is free once each VM that read it has cleared away its own dead:
      * the first process there does. All VMs start a job at about the same time, so wait a little. */
@@ -134,6 +135,7 @@ int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
         nanosleep(&tenth, NULL);
     }
     arena->windows[0].used = first_bytes;
+    arena->windows[0].reserved = vital_bytes;
     for (int i = 0; i < MCA_BTL_VMSHM_CELL_CLASSES; ++i) {
         for (unsigned int n = 0; n < first_cells[i]; ++n) {
             if (!stack_push(&arena->cells[i], carve(arena, cell_stride(arena, i), false))) {
@@ -217,4 +219,14 @@ uint64_t mca_btl_vmshm_line_take(mca_btl_vmshm_arena_t *arena)
     line = carve(arena, VMSHM_LINE_BYTES, true);
     OPAL_THREAD_UNLOCK(&arena->lock);
     return line;
+}
+
+uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes)
+{
+    uint64_t channel;
+
+    OPAL_THREAD_LOCK(&arena->lock);
+    channel = carve(arena, bytes, false);
+    OPAL_THREAD_UNLOCK(&arena->lock);
+    return channel;
 }

@@ -78,17 +78,17 @@ static int mca_btl_vmshm_component_register(void)
                   "ranks talk over the segment (default: false)", &c->report);
     c->window_size = 4 * 1024 * 1024;
     (void) mca_base_component_var_register(&c->super.btl_version, "window_size",
-                                           "Bytes of the segment that a process takes at start, "
-                                           "and again whenever its rings and cells need more "
+                                           "Bytes of the segment that a process takes whenever "
+                                           "its rings and cells need more than it took at start "
                                            "(default: 4194304)",
                                            MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_5,
                                            MCA_BASE_VAR_SCOPE_READONLY, &c->window_size);
     c->max_windows = 8;
     register_number("max_windows", "Windows that a process may take; beyond them messages wait in "
                     "its own memory (default: 8, at most 16)", OPAL_INFO_LVL_5, &c->max_windows);
-    c->ring_slots = 32;
+    c->ring_slots = 4;
     register_number("ring_slots", "Messages that a new ring towards a peer holds, 64 bytes each; a "
-                    "power of two (default: 32)", OPAL_INFO_LVL_5, &c->ring_slots);
+                    "power of two (default: 4)", OPAL_INFO_LVL_5, &c->ring_slots);
     c->ring_slots_max = 512;
     register_number("ring_slots_max", "Messages that the ring of a busy pair grows to; a power of "
                     "two (default: 512)", OPAL_INFO_LVL_5, &c->ring_slots_max);
@@ -238,7 +238,7 @@ static bool check_parameters(void)
     if (!is_power_of_two(c->ring_slots) || c->ring_slots < VMSHM_RING_MIN_SLOTS
         || c->ring_slots > VMSHM_RING_MAX_SLOTS) {
         name = "btl_vmshm_ring_slots";
-        allowed = "a power of two from 8 to 65536";
+        allowed = "a power of two from 4 to 65536";
     } else if (!is_power_of_two(c->ring_slots_max) || c->ring_slots_max < c->ring_slots
                || c->ring_slots_max > VMSHM_RING_MAX_SLOTS) {
         name = "btl_vmshm_ring_slots_max";
@@ -303,6 +303,7 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
         (void) publish(NULL);
         return NULL;
     }
+    c->ranks = mca_btl_vmshm_job_size();
     modules = malloc(sizeof *modules);
     if (NULL == modules || OPAL_SUCCESS != mca_btl_vmshm_module_start()) {
         goto fail;

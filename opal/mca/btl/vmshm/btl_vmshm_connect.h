@@ -29,7 +29,7 @@ static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
 {
     const struct vmshm_member *m = &mca_btl_vmshm_component.member;
 
-    return (const uint64_t *) mca_btl_vmshm_at(peer->control_offset + table)
+    return (const uint64_t *) mca_btl_vmshm_at(peer->control.offset + table)
            + vmshm_proc_index(mca_btl_vmshm_header(), m->id.vm, m->slot);
 }
 

@@ -36,48 +36,64 @@ static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_DESTRUCT(&endpoint->pull_lock);
     free(endpoint->inflight);
     free(endpoint->stale);
+    free(endpoint->grown);
 }
 
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_endpoint_t, opal_list_item_t, endpoint_construct,
                    endpoint_destruct);
 
+static inline bool is_inside(uint64_t offset, uint64_t length, const mca_btl_vmshm_mapped_t *window)
+{
+    return vmshm_range_inside(offset, length, window->offset, window->length);
+}
+
+/* A window the peer has grown by. The poller and a sender may both come here; entries are only ever
+ * added, and the count is stored last. Table lock held. */
+static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t length)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    struct vmshm_window w;
+    uint32_t index;
+
+    if (NULL == endpoint->grown) {
+        endpoint->grown = calloc(MCA_BTL_VMSHM_MAX_WINDOWS - 1, sizeof *endpoint->grown);
+    }
+    if (NULL == endpoint->grown || endpoint->grown_count == MCA_BTL_VMSHM_MAX_WINDOWS - 1) {
+        return false;
+    }
+    index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w);
+    if (VMSHM_NO_WINDOW == index) {
+        return false;
+    }
+    endpoint->grown[endpoint->grown_count] = (mca_btl_vmshm_mapped_t) {
+        .offset = w.offset, .length = w.length, .index = index,
+    };
+    vmshm_store_release(&endpoint->grown_count, endpoint->grown_count + 1);
+    return true;
+}
+
 const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                       uint64_t length)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    const uint32_t known = vmshm_load_acquire(&endpoint->mapped_count);
-    struct vmshm_window w;
-    const void *found = NULL;
-    uint32_t index;
+    bool found = is_inside(offset, length, &endpoint->control);
 
-    for (uint32_t i = 0; i < known; ++i) {
-        if (vmshm_range_inside(offset, length, endpoint->mapped[i].offset,
-                               endpoint->mapped[i].length)) {
-            return mca_btl_vmshm_at(offset);
-        }
+    for (uint32_t i = 0; !found && i < vmshm_load_acquire(&endpoint->grown_count); ++i) {
+        found = is_inside(offset, length, &endpoint->grown[i]);
     }
-    /* Not among those known: a window the peer has grown by. The poller and a sender may both come
-     * here; entries are only ever added, and the count is stored last. */
-    pthread_mutex_lock(&c->table_lock);
-    if (endpoint->mapped_count < MCA_BTL_VMSHM_MAX_WINDOWS) {
-        index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w);
-        if (VMSHM_NO_WINDOW != index) {
-            endpoint->mapped[endpoint->mapped_count] = (mca_btl_vmshm_mapped_t) {
-                .offset = w.offset, .length = w.length, .index = index,
-            };
-            vmshm_store_release(&endpoint->mapped_count, endpoint->mapped_count + 1);
-            found = mca_btl_vmshm_at(offset);
-        }
+    if (OPAL_UNLIKELY(!found)) {
+        pthread_mutex_lock(&c->table_lock);
+        found = add_grown(endpoint, offset, length);
+        pthread_mutex_unlock(&c->table_lock);
     }
-    pthread_mutex_unlock(&c->table_lock);
-    return found;
+    return found ? mca_btl_vmshm_at(offset) : NULL;
 }
 
-static void roster_remove(mca_btl_vmshm_endpoint_t **roster, uint32_t *count,
+static void roster_remove(mca_btl_vmshm_watch_t *roster, uint32_t *count,
                           const mca_btl_vmshm_endpoint_t *endpoint)
 {
     for (uint32_t i = 0; i < *count; ++i) {
-        if (roster[i] == endpoint) {
+        if (roster[i].endpoint == endpoint) {
             roster[i] = roster[--*count];
             return;
         }
@@ -93,10 +109,14 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->in = NULL;
     endpoint->channel_in = NULL;
     endpoint->peer_head = NULL;
-    for (uint32_t i = 0; i < endpoint->mapped_count; ++i) {
-        vmshm_reader_leave(&c->member, endpoint->vm, endpoint->mapped[i].index);
+    if (0 != endpoint->control.length) {
+        vmshm_reader_leave(&c->member, endpoint->vm, endpoint->control.index);
     }
-    endpoint->mapped_count = 0;
+    for (uint32_t i = 0; i < endpoint->grown_count; ++i) {
+        vmshm_reader_leave(&c->member, endpoint->vm, endpoint->grown[i].index);
+    }
+    endpoint->control.length = 0;       /* nothing is inside of it */
+    endpoint->grown_count = 0;
 }
 
 /* Connect lock held. */
@@ -124,9 +144,7 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(const struct vmshm_address *a, ui
     endpoint->nonce = a->nonce;
     endpoint->epoch = a->epoch;
     endpoint->name = proc.name;
-    endpoint->control_offset = w.offset;
-    endpoint->mapped[0] = (mca_btl_vmshm_mapped_t) { w.offset, w.length, index };
-    endpoint->mapped_count = 1;
+    endpoint->control = (mca_btl_vmshm_mapped_t) { w.offset, w.length, index };
     pthread_mutex_lock(&c->table_lock);
     if (NULL != before) {
         /* The slot was handed out again: its earlier process is no more. Our ring towards that one

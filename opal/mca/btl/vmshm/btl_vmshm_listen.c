@@ -63,7 +63,7 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
 
     if (c->hot_count + c->cold_count == c->roster_room) {
         const uint32_t room = 0 == c->roster_room ? 32 : 2 * c->roster_room;
-        mca_btl_vmshm_endpoint_t **hot = realloc(c->hot, room * sizeof *hot), **cold;
+        mca_btl_vmshm_watch_t *hot = realloc(c->hot, room * sizeof *hot), *cold;
 
         if (NULL == hot) {
             return false;
@@ -76,7 +76,7 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
         c->cold = cold;
         c->roster_room = room;
     }
-    c->hot[c->hot_count++] = endpoint;
+    mca_btl_vmshm_watch_set(&c->hot[c->hot_count++], endpoint);
     return true;
 }
 
@@ -148,6 +148,19 @@ static bool is_key_held(const uint8_t key[16])
     return false;
 }
 
+/* Is the process of that slot one whose ring is read already? In a large job most are, each time that
+ * another one's bell rings. */
+static bool is_heard(uint32_t vm, uint32_t slot)
+{
+    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_endpoint_t *endpoint =
+        c->table[vmshm_proc_index(mca_btl_vmshm_header(), vm, slot)];
+    const struct vmshm_proc *proc = vmshm_proc_of(&c->member.segment, vm, slot);
+
+    return NULL != endpoint && NULL != endpoint->in
+           && vmshm_load_acquire(&proc->generation) == endpoint->generation;
+}
+
 void mca_btl_vmshm_listen(uint32_t vm)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -166,7 +179,8 @@ void mca_btl_vmshm_listen(uint32_t vm)
         struct vmshm_error e;
         struct vmshm_proc proc;
 
-        if ((vm == m->id.vm && slot == m->slot) || !vmshm_peer_read(m, vm, slot, &proc)
+        if ((vm == m->id.vm && slot == m->slot) || is_heard(vm, slot)
+            || !vmshm_peer_read(m, vm, slot, &proc)
             || VMSHM_PROC_LIVE != proc.state || VMSHM_NO_WINDOW == proc.window
             || (uint32_t) getuid() != proc.uid) {
             continue;

@@ -15,6 +15,9 @@
 #include "opal/util/arch.h"
 #include "opal/util/output.h"
 
+/* Processes of other jobs for whose first rings there is room beside those of this one. */
+#define SPARE_PEERS 8
+
 bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *a)
 {
     void *data = NULL;
@@ -234,14 +237,14 @@ int mca_btl_vmshm_module_start(void)
     struct vmshm_window_header *control;
     struct vmshm_error e;
     const size_t eager = mca_btl_vmshm.super.btl_eager_limit;
-    size_t large = mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNK_PLACES,
-                                               MCA_BTL_VMSHM_CHUNK_BYTES);
+    size_t large = eager;
+    const uint64_t vital = (c->ranks + SPARE_PEERS)
+                           * (vmshm_ring_bytes(c->ring_slots) + sizeof(struct vmshm_head));
     int rc;
 
-    large = larger(large, eager);
     large = larger(large, mca_btl_vmshm.super.btl_rndv_eager_limit);
     large = larger(large, mca_btl_vmshm.super.btl_max_send_size);
-    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), eager, large,
+    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), vital, eager, large,
                                              &e)) {
         mca_btl_vmshm_unusable(&e);
         return OPAL_ERR_OUT_OF_RESOURCE;

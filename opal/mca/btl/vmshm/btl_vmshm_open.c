@@ -13,6 +13,14 @@
 /* More lines than these are not on their way at once. */
 #define OWN_BYTES 4096
 
+/* A first ring is small, for there may be one towards every rank. A pair that sends more than a few
+ * messages gets a ring of this size even if its peer keeps up: each look at the peer's head is a
+ * cache miss, and a ring of N slots needs one every N - 1 messages. */
+#define BUSY_SLOTS 32
+#define BUSY_AFTER 16
+/* Slots of the longest message that has no other way than the ring. */
+#define SMALL_SLOTS 2
+
 /* A ring whose first message will be at `first`; 0: no memory. */
 static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
                           bool vital)
@@ -68,12 +76,14 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     return OPAL_SUCCESS;
 }
 
-bool mca_btl_vmshm_ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
+/* Continue in a ring of more slots. */
+static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint32_t old_slots = endpoint->out_slots, old_mask = endpoint->out_mask;
     const uint64_t old_offset = endpoint->out_offset, last = endpoint->tail;
-    uint32_t slots = old_slots * 4 < c->ring_slots_max ? old_slots * 4 : c->ring_slots_max;
+    const uint32_t wanted = old_slots < BUSY_SLOTS ? BUSY_SLOTS : old_slots * 4;
+    const uint32_t slots = wanted < c->ring_slots_max ? wanted : c->ring_slots_max;
     mca_btl_vmshm_inflight_t *inflight;
     uint64_t offset;
     bool *stale;
@@ -179,7 +189,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
 
     if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
         /* Without a window of the peer its tables may be somebody else's by now. */
-        if (NULL == endpoint->out || 0 == vmshm_load_acquire(&endpoint->mapped_count)
+        if (NULL == endpoint->out || 0 == vmshm_load_acquire(&endpoint->control.length)
             || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
             return;
         }
@@ -196,4 +206,23 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
         return;
     }
     mca_btl_vmshm_reclaim_to(endpoint, head);
+}
+
+bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
+{
+    bool busy = endpoint->tail >= BUSY_AFTER;
+
+    mca_btl_vmshm_reclaim_acked(endpoint);
+    if (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
+        mca_btl_vmshm_reclaim(endpoint);
+    }
+    /* A long message alone is no reason to grow: it has a cell. */
+    if (!busy && slots > SMALL_SLOTS) {
+        return mca_btl_vmshm_ring_has_room(endpoint, slots);
+    }
+    busy = busy && endpoint->out_slots < BUSY_SLOTS;
+    while ((busy || !mca_btl_vmshm_ring_has_room(endpoint, slots)) && ring_grow(endpoint)) {
+        busy = false;
+    }
+    return mca_btl_vmshm_ring_has_room(endpoint, slots);
 }

@@ -6,6 +6,7 @@
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
 
+#include <sched.h>
 #include <string.h>
 
 /* Messages from one ring before the others have their turn. */
@@ -16,12 +17,16 @@
 #define FETCH_BYTES          1024
 /* A silent ring is looked at more closely each time it was polled so often (a power of two). */
 #define CHECK_EVERY          1024
+/* The same for a ring that is polled in turn. */
+#define CHECK_COLD_EVERY     64
 /* A ring that was silent for so many polls is polled in turn with others of its kind. */
-#define COLD_AFTER           (4 * CHECK_EVERY)
+#define COLD_AFTER           CHECK_EVERY
 /* So many silent rings are looked at each time: what polling them costs does not grow with them. */
 #define COLD_PER_POLL        2
 /* With so few rings there is nothing to gain. */
 #define HOT_ANYWAY           4
+/* So many empty polls in a row make room for others that may want the core (a power of two). */
+#define YIELD_EVERY          256
 
 static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
 {
@@ -206,9 +211,6 @@ int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
     if (count > 0) {
         show_head(endpoint);
     }
-    if (OPAL_UNLIKELY(vmshm_load_acquire(&endpoint->pulling))) {
-        count += mca_btl_vmshm_stream_take(endpoint);
-    }
     return count;
 }
 
@@ -227,25 +229,43 @@ static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
+/* Does a message stand there? What most looks at most rings come to: it takes the line of the slot
+ * and a part of the roster's, nothing of the endpoint. */
+static inline bool has_message(const mca_btl_vmshm_watch_t *watch)
+{
+    return VMSHM_SLOT_SEQ(vmshm_load_relaxed(watch->word)) == watch->next;
+}
+
+/* False: the endpoint left the roster meanwhile, another stands in its place. */
+static bool poll_watched(mca_btl_vmshm_watch_t *watch, int *count)
+{
+    mca_btl_vmshm_endpoint_t *endpoint = watch->endpoint;
+
+    *count += mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+    if (OPAL_UNLIKELY(NULL == endpoint->in)) {
+        return false;
+    }
+    mca_btl_vmshm_watch_set(watch, endpoint);
+    return true;
+}
+
 static int poll_hot(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     int count = 0;
 
     for (uint32_t i = 0; i < c->hot_count; ) {
-        mca_btl_vmshm_endpoint_t *endpoint = c->hot[i];
-        const int got = mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+        mca_btl_vmshm_watch_t *watch = &c->hot[i];
 
-        if (got > 0) {
-            endpoint->idle = 0;
-            count += got;
-        } else if (OPAL_UNLIKELY(NULL == endpoint->in)) {
-            continue;                   /* it left the roster: another stands at i now */
-        } else if (OPAL_UNLIKELY(0 == (++endpoint->idle & (CHECK_EVERY - 1)))) {
-            check_silent(endpoint);
-            if (endpoint->idle >= COLD_AFTER && c->hot_count > HOT_ANYWAY) {
-                c->hot[i] = c->hot[--c->hot_count];
-                c->cold[c->cold_count++] = endpoint;
+        if (has_message(watch)) {
+            i += poll_watched(watch, &count) ? 1 : 0;
+            continue;
+        }
+        if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_EVERY - 1)))) {
+            check_silent(watch->endpoint);
+            if (watch->idle >= COLD_AFTER && c->hot_count > HOT_ANYWAY) {
+                c->cold[c->cold_count++] = *watch;
+                *watch = c->hot[--c->hot_count];
                 continue;
             }
         }
@@ -260,18 +280,33 @@ static int poll_cold(void)
     int count = 0;
 
     for (uint32_t n = 0; n < COLD_PER_POLL && c->cold_count > 0; ++n) {
-        const uint32_t i = c->cold_next++ % c->cold_count;
-        mca_btl_vmshm_endpoint_t *endpoint = c->cold[i];
-        const int got = mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+        mca_btl_vmshm_watch_t *watch = &c->cold[c->cold_next++ % c->cold_count];
 
-        if (got > 0 && NULL != endpoint->in) {
-            endpoint->idle = 0;
-            c->cold[i] = c->cold[--c->cold_count];
-            c->hot[c->hot_count++] = endpoint;
-        } else if (NULL != endpoint->in) {
-            check_silent(endpoint);
+        if (!has_message(watch)) {
+            if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_COLD_EVERY - 1)))) {
+                check_silent(watch->endpoint);
+            }
+        } else if (poll_watched(watch, &count)) {
+            c->hot[c->hot_count++] = *watch;
+            *watch = c->cold[--c->cold_count];
         }
-        count += got;
+    }
+    return count;
+}
+
+/* Chunks of streams that are awaited, from whomever. */
+static int take_streams(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int count = 0;
+
+    for (uint32_t i = 0; i < c->hot_count + c->cold_count; ++i) {
+        mca_btl_vmshm_endpoint_t *endpoint = i < c->hot_count ? c->hot[i].endpoint
+                                             : c->cold[i - c->hot_count].endpoint;
+
+        if (vmshm_load_acquire(&endpoint->pulling)) {
+            count += mca_btl_vmshm_stream_take(endpoint);
+        }
     }
     return count;
 }
@@ -349,6 +384,7 @@ static void reclaim_everywhere(void)
 int mca_btl_vmshm_component_progress(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    bool yield = false;
     int count;
 
     if (opal_using_threads()) {
@@ -365,6 +401,9 @@ int mca_btl_vmshm_component_progress(void)
     if (0 != c->cold_count) {
         count += poll_cold();
     }
+    if (0 != vmshm_load_relaxed(&c->pulls_open)) {
+        count += take_streams();
+    }
     if (OPAL_UNLIKELY(c->starved)) {
         reclaim_everywhere();
     }
@@ -378,7 +417,17 @@ int mca_btl_vmshm_component_progress(void)
     if (OPAL_UNLIKELY(c->attention)) {
         mca_btl_vmshm_attend();
     }
+    if (count > 0) {
+        c->quiet = 0;
+    } else {
+        yield = 0 == (++c->quiet & (YIELD_EVERY - 1));
+    }
 
     vmshm_store_release(&c->polling, 0);
+    /* The message that is waited for may come from a process that has no core while this one polls.
+     * Open MPI yields by itself only if it knows that its node is oversubscribed. */
+    if (OPAL_UNLIKELY(yield)) {
+        (void) sched_yield();
+    }
     return count;
 }

@@ -54,7 +54,7 @@ bool mca_btl_vmshm_is_alone(void)
     return alone;
 }
 
-static uint32_t job_size(void)
+uint32_t mca_btl_vmshm_job_size(void)
 {
     opal_process_name_t all = { .jobid = OPAL_PROC_MY_NAME.jobid, .vpid = OPAL_VPID_WILDCARD };
     uint32_t value = 0, *size = &value;
@@ -62,6 +62,11 @@ static uint32_t job_size(void)
 
     OPAL_MODEX_RECV_VALUE_OPTIONAL(rc, OPAL_PMIX_JOB_SIZE, &all, &size, OPAL_UINT32);
     return OPAL_SUCCESS == rc ? value : 0;
+}
+
+static bool has_other_nodes(void)
+{
+    return mca_btl_vmshm_job_size() > (uint32_t) opal_process_info.num_local_peers + 1;
 }
 
 static void end_job(const char *why)
@@ -74,8 +79,7 @@ static void end_job(const char *why)
 void mca_btl_vmshm_end_if_alone(void)
 {
     /* Ranks of the own node may do without: vader, or ob1's own error in MPI_Init. */
-    if (mca_btl_vmshm_is_alone()
-        && job_size() > (uint32_t) opal_process_info.num_local_peers + 1) {
+    if (mca_btl_vmshm_is_alone() && has_other_nodes()) {
         opal_show_help("help-btl-vmshm.txt", "alone", true,
                        opal_btl_base_framework.framework_selection);
         end_job("btl vmshm cannot start and no other BTL was asked for");
@@ -246,7 +250,7 @@ void mca_btl_vmshm_survey(void)
 {
     static bool done = false;
     const bool print = mca_btl_vmshm_component.report && 0 == OPAL_PROC_MY_NAME.vpid;
-    const bool alone = mca_btl_vmshm_is_alone();
+    const bool alone = mca_btl_vmshm_is_alone() && has_other_nodes();
     struct vmshm_address *all;
     char **local;
     uint32_t ranks;
@@ -256,7 +260,7 @@ void mca_btl_vmshm_survey(void)
         return;
     }
     done = true;
-    ranks = job_size();
+    ranks = mca_btl_vmshm_job_size();
     all = calloc(0 == ranks ? 1 : ranks, sizeof *all);
     local = local_ranks();
     for (uint32_t r = 0; NULL != all && r < ranks; ++r) {

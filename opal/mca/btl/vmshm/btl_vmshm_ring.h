@@ -120,16 +120,9 @@ static inline bool mca_btl_vmshm_ring_make_room(mca_btl_vmshm_endpoint_t *endpoi
         && OPAL_SUCCESS != mca_btl_vmshm_ring_open(endpoint)) {
         return false;
     }
-    if (OPAL_UNLIKELY(!mca_btl_vmshm_ring_has_room(endpoint, slots))) {
-        mca_btl_vmshm_reclaim_acked(endpoint);
-        if (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
-            mca_btl_vmshm_reclaim(endpoint);
-        }
-        while (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
-            if (!mca_btl_vmshm_ring_grow(endpoint)) {
-                return false;
-            }
-        }
+    if (OPAL_UNLIKELY(!mca_btl_vmshm_ring_has_room(endpoint, slots))
+        && !mca_btl_vmshm_ring_relieve(endpoint, slots)) {
+        return false;
     }
     pad = mca_btl_vmshm_ring_pad(endpoint, slots);
     if (OPAL_UNLIKELY(pad > 0)) {

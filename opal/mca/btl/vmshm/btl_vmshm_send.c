@@ -32,6 +32,31 @@ static inline bool wants_consumption(const mca_btl_vmshm_frag_t *frag)
                & (MCA_BTL_DES_FLAGS_BTL_OWNERSHIP | MCA_BTL_DES_SEND_ALWAYS_CALLBACK));
 }
 
+/* A cell from a fragment that waits behind the one that needs it, and would hold it as long as that one
+ * waits. 0: none has. */
+static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t bytes, int *cell_class)
+{
+    mca_btl_vmshm_frag_t *frag;
+
+    OPAL_LIST_FOREACH(frag, &endpoint->pending, mca_btl_vmshm_frag_t) {
+        const uint64_t cell = frag->cell;
+
+        if (0 == cell || mca_btl_vmshm_component.arena.cell_bytes[frag->cell_class] < bytes) {
+            continue;
+        }
+        frag->heap = malloc(frag->segment.seg_len);
+        if (NULL == frag->heap) {
+            return 0;
+        }
+        memcpy(frag->heap, frag->segment.seg_addr.pval, frag->segment.seg_len);
+        frag->segment.seg_addr.pval = frag->heap;
+        frag->cell = 0;
+        *cell_class = frag->cell_class;
+        return cell;
+    }
+    return 0;
+}
+
 /* A fragment that found no cell when it was made gets one now. */
 static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
@@ -41,6 +66,9 @@ static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_
     if (0 == cell) {
         mca_btl_vmshm_reclaim(endpoint);
         cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    }
+    if (0 == cell) {
+        cell = cell_from_behind(endpoint, frag->segment.seg_len, &frag->cell_class);
     }
     if (0 == cell) {
         c->starved = true;

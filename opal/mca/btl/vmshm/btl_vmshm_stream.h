@@ -20,7 +20,6 @@
 
 #include "btl_vmshm.h"
 
-/* A channel fits into a cell of the larger class (btl_vmshm_module.c). */
 #define MCA_BTL_VMSHM_CHUNK_BYTES  8192u
 #define MCA_BTL_VMSHM_CHUNK_PLACES 7u
 

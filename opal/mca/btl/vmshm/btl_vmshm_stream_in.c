@@ -53,10 +53,12 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     OPAL_THREAD_LOCK(&endpoint->pull_lock);
     opal_list_append(&endpoint->pulls, &pull->super.super);
     vmshm_store_release(&endpoint->pulling, true);
+    (void) vmshm_fetch_add(&c->pulls_open, 1);
     if (OPAL_SUCCESS == pull->status) {
         rc = mca_btl_vmshm_send(btl, endpoint, &frag->base, 0);
         if (rc < 0) {
             opal_list_remove_item(&endpoint->pulls, &pull->super.super);
+            (void) vmshm_fetch_add(&c->pulls_open, -1);
         }
     } else {
         mca_btl_vmshm_frag_give(frag);
@@ -123,6 +125,7 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
     OPAL_THREAD_LOCK(&endpoint->pull_lock);
     opal_list_remove_item(&endpoint->pulls, &pull->super.super);
     OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    (void) vmshm_fetch_add(&mca_btl_vmshm_component.pulls_open, -1);
     /* The callback sends and may begin the next get(): no lock may be held. */
     pull->cbfunc(&mca_btl_vmshm.super, endpoint, pull->to, pull->handle, pull->cbcontext,
                  pull->cbdata, pull->status);

@@ -27,6 +27,35 @@ static void move_to(mca_btl_vmshm_stream_t *stream, opal_list_t *list)
     }
 }
 
+/* Endpoint lock held. False: no memory; large messages then go in fragments. */
+static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    struct vmshm_channel *channel;
+
+    if (OPAL_LIKELY(NULL != endpoint->channel)) {
+        return true;
+    }
+    endpoint->channel_offset =
+        mca_btl_vmshm_channel_take(&c->arena, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNK_PLACES,
+                                                                          MCA_BTL_VMSHM_CHUNK_BYTES));
+    if (0 == endpoint->channel_offset) {
+        return false;
+    }
+    channel = mca_btl_vmshm_at(endpoint->channel_offset);
+    memset(channel, 0, sizeof *channel);
+    channel->magic = VMSHM_CHANNEL_MAGIC;
+    channel->from = c->member.nonce;
+    channel->to = endpoint->nonce;
+    channel->chunk_bytes = MCA_BTL_VMSHM_CHUNK_BYTES;
+    channel->places = MCA_BTL_VMSHM_CHUNK_PLACES;
+    for (uint32_t i = 0; i < MCA_BTL_VMSHM_CHUNK_PLACES; ++i) {
+        mca_btl_vmshm_chunk_at(channel, MCA_BTL_VMSHM_CHUNK_BYTES, i)->number = 0;
+    }
+    endpoint->channel = channel;
+    return true;
+}
+
 struct mca_btl_base_registration_handle_t *
 mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
                            struct mca_btl_base_endpoint_t *endpoint, void *base, size_t size,
@@ -34,6 +63,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     mca_btl_vmshm_stream_t *stream;
+    bool channel;
     int index;
 
     (void) btl;
@@ -43,7 +73,10 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     if (MCA_BTL_ENDPOINT_ANY == endpoint) {
         return NULL;
     }
-    stream = (mca_btl_vmshm_stream_t *) opal_free_list_get(&c->streams);
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    channel = has_channel(endpoint);
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+    stream = channel ? (mca_btl_vmshm_stream_t *) opal_free_list_get(&c->streams) : NULL;
     if (NULL == stream) {
         return NULL;
     }
@@ -142,37 +175,20 @@ bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint)
            || !opal_list_is_empty((opal_list_t *) &endpoint->offered);
 }
 
-/* Make the channel and say where it is. */
-static bool open_channel(mca_btl_vmshm_endpoint_t *endpoint)
+/* Say where the channel is. False: later. */
+static bool tell_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    int cell_class = MCA_BTL_VMSHM_CELL_MAX;
-    struct vmshm_channel *channel;
-    uint64_t offset;
-
+    if (endpoint->channel_told) {
+        return true;
+    }
     if (!mca_btl_vmshm_ring_make_room(endpoint, 1)) {
         return false;
     }
-    offset = mca_btl_vmshm_cell_take(&c->arena, &cell_class);
-    if (0 == offset) {
-        c->starved = true;
-        return false;
-    }
-    channel = mca_btl_vmshm_at(offset);
-    memset(channel, 0, sizeof *channel);
-    channel->magic = VMSHM_CHANNEL_MAGIC;
-    channel->from = c->member.nonce;
-    channel->to = endpoint->nonce;
-    channel->chunk_bytes = MCA_BTL_VMSHM_CHUNK_BYTES;
-    channel->places = MCA_BTL_VMSHM_CHUNK_PLACES;
-    /* The memory was something else before: no chunk's number may stand in it. */
-    for (uint32_t i = 0; i < MCA_BTL_VMSHM_CHUNK_PLACES; ++i) {
-        mca_btl_vmshm_chunk_at(channel, MCA_BTL_VMSHM_CHUNK_BYTES, i)->number = 0;
-    }
-    endpoint->channel = channel;
-    memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &offset, sizeof offset);
+    memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &endpoint->channel_offset,
+           sizeof endpoint->channel_offset);
     mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_CHANNEL, 1, VMSHM_SLOT_HEAD_BYTES,
-                               sizeof offset, 0);
+                               sizeof endpoint->channel_offset, 0);
+    endpoint->channel_told = true;
     return true;
 }
 
@@ -232,7 +248,7 @@ int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
     int count = 0;
 
     if (MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate
-        || (NULL == endpoint->channel && !open_channel(endpoint))) {
+        || !tell_channel(endpoint)) {
         return 0;
     }
     while (count < PUSH_BUDGET && await_place(endpoint, count > 0)) {

@@ -195,7 +195,7 @@ struct vmshm_head {
 
 #define VMSHM_INLINE_BYTES     52u     /* of a message in one slot */
 #define VMSHM_INLINE_SLOTS     17u     /* most slots of one message */
-#define VMSHM_RING_MIN_SLOTS   8u
+#define VMSHM_RING_MIN_SLOTS   4u
 #define VMSHM_RING_MAX_SLOTS   65536u
 
 /* The word of a slot: published when its low half equals position + 1. start: where in the slot the
