@@ -70,6 +70,9 @@ sound "windows, 2 rounds, two visits" windows -DROUNDS=2 -DVISITS=2
 sound "join, two VMs of one id" join
 sound "join, the next boot after a death at any step" join -DREBOOT
 sound "join, the next process after a death at any step" join -DSUCCESSOR
+sound "streams, 3 of 2 chunks in a channel of 3 places" streams
+sound "streams, a channel of 2 places" streams -DPLACES=2
+sound "streams, none ahead of its pull" streams -DNOT_AHEAD
 
 ring=(ring -DSLOTS=4 -DMESSAGES=6)
 removed "release of a slot's word" "${ring[@]}" -DNO_WORD_RELEASE
@@ -132,6 +135,11 @@ removed "the fence after a slot's state" join -DNO_SLOT_FENCE
 removed "the fence after a slot's state, on x86," join -DNO_SLOT_FENCE -DTSO
 removed "the second look at the slots" join -DNO_SECOND_LOOK
 removed "the second look at the arbiter" join -DNO_ARBITER_CHECK
+
+removed "beginning again what was dropped" streams -DKEEPS_DROPPED
+removed "dropping what nobody awaits" streams -DNEVER_DROPS
+removed "the order of the pulls" streams -DPULLS_OVERTAKE
+removed "the offset of a chunk" streams -DANY_CHUNK
 
 for i in "${!cases[@]}"; do
     echo "$i ${cases[i]%%|*} ${cases[i]##*|}"

@@ -93,7 +93,8 @@ struct mca_btl_base_endpoint_t {
     mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
     bool *stale;                        /* [out_slots]: not the word of the last lap stands there */
     uint64_t ack;                       /* as of the peer's last message; the poller writes it */
-    uint32_t cells_sent;                /* in flight or not, to time the distance now and then */
+    uint32_t cells_sent;                /* since the start: the distance is timed now and then */
+    uint32_t cells_out;                 /* of these, not taken back yet */
     bool far;                           /* see btl_vmshm_distance.c */
     uint8_t far_votes;
     uint32_t callbacks;                 /* fragments in flight that must be completed */

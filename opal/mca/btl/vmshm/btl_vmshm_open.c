@@ -174,6 +174,7 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
             mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
                                     (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
             sent->cell = 0;
+            endpoint->cells_out -= 1;
         }
     }
     endpoint->head = head;

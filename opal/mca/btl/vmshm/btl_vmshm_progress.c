@@ -141,7 +141,7 @@ static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
     const uint64_t ack = endpoint->ack + (uint32_t) (low - (uint32_t) endpoint->ack);
 
     vmshm_store_release(&endpoint->ack, ack);
-    if (!opal_using_threads() && NULL != endpoint->out) {
+    if (0 != endpoint->cells_out && !opal_using_threads()) {
         mca_btl_vmshm_reclaim_acked(endpoint);
     }
 }

@@ -84,6 +84,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
     mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail)->cell = cell | (uint64_t) cell_class;
     mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail)->bytes =
         endpoint->far ? 0 : (uint32_t) (at - cell + bytes);
+    endpoint->cells_out += 1;
     mca_btl_vmshm_ring_publish_cell(endpoint, at, bytes, tag);
     return true;
 }

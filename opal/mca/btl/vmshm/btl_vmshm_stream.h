@@ -13,7 +13,7 @@
  * The channel is one queue; pulls are served in their order. A sender that has nothing else to do
  * starts a stream nobody awaits yet, as far as the channel has places. If the receiver then awaits
  * another one, it drops the chunks it finds in front, and the sender, who sees the pulls in the same
- * order, knows which streams have to begin again.
+ * order, knows which streams have to begin again. Modelled in test/model/streams.pml: change both.
  */
 #ifndef MCA_BTL_VMSHM_STREAM_H
 #define MCA_BTL_VMSHM_STREAM_H

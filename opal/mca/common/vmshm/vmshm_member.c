@@ -226,7 +226,10 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
     vmshm_fence_store_load();
     if (vmshm_load_acquire(&own_section(m)->arbiter) != arbiter_of(m)) {
-        bury(m, slot, VMSHM_PROC_LEFT);
+        /* The other one may have taken the very slot by now. */
+        if (proc->nonce == m->nonce) {
+            bury(m, slot, VMSHM_PROC_LEFT);
+        }
         vmshm_lock_unclaim(&m->lock, slot);
         return id_twice(m, e);
     }
