@@ -105,43 +105,103 @@ static bool is_mine(uint64_t offset, uint64_t bytes)
            && vmshm_range_inside(offset, bytes, s.sections[vm].offset, s.sections[vm].length);
 }
 
+/* What the reader has consumed: a message begins there. */
+static uint64_t consumed(void)
+{
+    const struct vmshm_proc *reader = vmshm_proc_of(&s, other_vm, other_slot);
+    const struct vmshm_head *head;
+    uint64_t offset;
+
+    if (reader->window >= s.header.windows) {
+        return 0;
+    }
+    offset = vmshm_window_of(&s, other_vm, reader->window)->offset
+             + vmshm_heads_offset(&s.header)
+             + 8 * vmshm_proc_index(&s.header, vm, slot);
+    offset = *(const uint64_t *) at(offset);
+    head = at(offset);
+    return 0 == offset || head->from != proc.nonce ? 0 : head->head;
+}
+
+static bool is_ring(uint64_t offset)
+{
+    const struct vmshm_ring *ring = at(offset);
+
+    return 0 != offset && is_mine(offset, vmshm_ring_bytes(VMSHM_RING_MIN_SLOTS))
+           && VMSHM_RING_MAGIC == ring->magic && ring->from == proc.nonce && 0 != ring->slots
+           && is_mine(offset, vmshm_ring_bytes(ring->slots));
+}
+
+/* The ring that a switch in this one leads to, 0: none. Payload that looks like a switch leads to no
+ * ring that begins behind it. */
+static uint64_t successor(const struct vmshm_ring *ring)
+{
+    const struct vmshm_slot *slots = (const struct vmshm_slot *) (ring + 1);
+
+    for (uint32_t i = 0; i < ring->slots; ++i) {
+        uint64_t offset;
+
+        memcpy(&offset, slots[i].payload, sizeof offset);
+        if (VMSHM_SLOT_SWITCH == VMSHM_SLOT_KIND(slots[i].word) && is_ring(offset)
+            && ((const struct vmshm_ring *) at(offset))->first
+               == VMSHM_SLOT_SEQ(slots[i].word)) {
+            return offset;
+        }
+    }
+    return 0;
+}
+
+static uint32_t slots_at(const struct vmshm_ring *ring, uint64_t position, uint64_t word)
+{
+    switch (VMSHM_SLOT_KIND(word)) {
+    case VMSHM_SLOT_INLINE:
+        return (VMSHM_SLOT_START(word) + VMSHM_SLOT_LEN(word) + 63) / 64;
+    case VMSHM_SLOT_PAD:
+        return ring->slots - (uint32_t) (position & (ring->slots - 1));
+    default:
+        return 1;
+    }
+}
+
 /* The ring in use towards the reader, and the position of the next message in it. */
 static struct vmshm_ring *ring_in_use(uint64_t *tail)
 {
     /* The entry itself may be overwritten later. */
     static uint64_t first;
     uint64_t offset = first = 0 == first ? *entry(vmshm_rings_offset()) : first;
+    struct vmshm_ring *ring = NULL;
+    uint64_t next = offset, position = consumed();
 
-    for (int hops = 0; hops < 16; ++hops) {
-        struct vmshm_ring *ring = at(offset);
-        const struct vmshm_slot *slots = (struct vmshm_slot *) (ring + 1), *last;
-        uint64_t newest = 0;
-
-        if (0 == offset || !is_mine(offset, vmshm_ring_bytes(8)) || 0 == ring->slots
-            || !is_mine(offset, vmshm_ring_bytes(ring->slots))) {
-            return NULL;
+    for (int hops = 0; is_ring(next) && hops < 16; ++hops) {
+        if (NULL != ring && ((struct vmshm_ring *) at(next))->first > position) {
+            break;
         }
-        *tail = ring->first;
-        for (uint32_t i = 0; i < ring->slots; ++i) {
-            const uint64_t after = VMSHM_SLOT_SEQ(slots[i].word);
-
-            /* Payload stands in slots, too: a likely number only. */
-            if (((after - 1) & (ring->slots - 1)) == i && after > newest && after > ring->first
-                && after - ring->first < 1 << 24) {
-                newest = after;
-            }
-        }
-        if (0 == newest) {
-            return ring;
-        }
-        *tail = newest;
-        last = &slots[(newest - 1) & (ring->slots - 1)];
-        if (VMSHM_SLOT_SWITCH != VMSHM_SLOT_KIND(last->word)) {
-            return ring;
-        }
-        memcpy(&offset, last->payload, sizeof offset);
+        ring = at(next);
+        next = successor(ring);
     }
-    return NULL;
+    if (NULL == ring) {
+        return NULL;
+    }
+    position = position < ring->first ? ring->first : position;
+    for (int messages = 0; messages < 1 << 16; ++messages) {
+        const struct vmshm_slot *at_position =
+            (const struct vmshm_slot *) (ring + 1) + (position & (ring->slots - 1));
+        const uint64_t word = at_position->word;
+
+        if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)) {
+            break;
+        }
+        position += slots_at(ring, position, word);
+        if (VMSHM_SLOT_SWITCH == VMSHM_SLOT_KIND(word)) {
+            memcpy(&offset, at_position->payload, sizeof offset);
+            if (!is_ring(offset)) {
+                return NULL;
+            }
+            ring = at(offset);
+        }
+    }
+    *tail = position;
+    return ring;
 }
 
 static void forge_cell(struct vmshm_slot *forged, uint64_t tail)

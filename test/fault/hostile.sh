@@ -45,7 +45,8 @@ judge() { # MODE LOG
     # what the others do. Mute strikes may leave all waiting.
     [[ $outcome != crashed && ($outcome != stuck || $mode = mute) ]] || return
     # One strike that must be seen; before the processes know each other it ends the job as well.
-    [[ $mode != lost || $outcome = broken || $outcome = given-up || $outcome = ended ]]
+    # (A strike may also hit the payload of a longer message: its reader notices.)
+    [[ $mode != lost || $outcome =~ ^(broken|given-up|ended|noticed)$ ]]
 }
 
 declare -A tally
