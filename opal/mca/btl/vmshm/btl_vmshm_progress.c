@@ -26,7 +26,7 @@
 /* With so few rings there is nothing to gain. */
 #define HOT_ANYWAY           4
 /* So many empty polls in a row make room for others that may want the core (a power of two). */
-#define YIELD_EVERY          256
+#define YIELD_EVERY          2048
 
 static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
 {
