@@ -145,7 +145,8 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
     bool sent, now;
 
     (void) btl;
-    if (OPAL_UNLIKELY(MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate)) {
+    /* Not before the user was told why: ob1 would end the job with an internal error. */
+    if (OPAL_UNLIKELY(MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate && endpoint->attended)) {
         return OPAL_ERR_UNREACH;
     }
     frag->tag = tag;
