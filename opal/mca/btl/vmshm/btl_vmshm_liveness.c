@@ -257,7 +257,6 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     char name[128], line[384];
 
-    endpoint->attended = true;
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
     if (MCA_BTL_VMSHM_FATE_BROKEN != endpoint->fate) {
         /* What it sent before it went is complete: deliver it, also from a ring that was not
@@ -272,6 +271,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         take_leave(endpoint);
     }
     mca_btl_vmshm_endpoint_unmap(endpoint);
+    endpoint->attended = true;
     if (MCA_BTL_VMSHM_FATE_LEFT == endpoint->fate) {
         return;
     }
