@@ -201,7 +201,7 @@ bad "a peer in a copy of the segment in use" "" "$other $lock" \
     'A peer says it shares this segment' 'not shared with it' 'is a copy'
 
 # ------------------------------------------------------------------------ parameters, installation
-bad_parameter btl_vmshm_ring_slots=33 'a power of two from 4'
+bad_parameter btl_vmshm_ring_slots=33 'a power of two from 8'
 bad_parameter btl_vmshm_ring_slots_max=2 'a power of two from btl_vmshm_ring_slots'
 bad_parameter btl_vmshm_max_windows=0 '1 to 16'
 bad_parameter btl_vmshm_window_size=1000 'at least 65536'

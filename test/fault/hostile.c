@@ -155,7 +155,8 @@ static uint32_t slots_at(const struct vmshm_ring *ring, uint64_t position, uint6
 {
     switch (VMSHM_SLOT_KIND(word)) {
     case VMSHM_SLOT_INLINE:
-        return (VMSHM_SLOT_START(word) + VMSHM_SLOT_LEN(word) + 63) / 64;
+        return (VMSHM_SLOT_START(word) + VMSHM_SLOT_LEN(word) + VMSHM_SLOT_BYTES - 1)
+               / VMSHM_SLOT_BYTES;
     case VMSHM_SLOT_PAD:
         return ring->slots - (uint32_t) (position & (ring->slots - 1));
     default:
@@ -271,7 +272,7 @@ static void forge_message(void)
     switch (below(6)) {
     case 0:
         put64("next message, length", &forged->word,
-              VMSHM_SLOT_WORD(tail, 2 * below(32), VMSHM_INLINE_SLOTS * 64 + 1 + below(64000),
+              VMSHM_SLOT_WORD(tail, 2 * below(32), VMSHM_INLINE_SLOTS * VMSHM_SLOT_BYTES + 1 + below(64000),
                               VMSHM_SLOT_INLINE, 65));
         break;
     case 1:
@@ -280,7 +281,7 @@ static void forge_message(void)
         break;
     case 2:
         put64("next message, tag", &forged->word,
-              VMSHM_SLOT_WORD(tail, 12, below(52), VMSHM_SLOT_INLINE, 0xf0 + below(16)));
+              VMSHM_SLOT_WORD(tail, 8 + 4 * below(2), below(25), VMSHM_SLOT_INLINE, 0xf0 + below(16)));
         break;
     case 3:
         put64("next message, number", &forged->word, draw());

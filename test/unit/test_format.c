@@ -46,7 +46,7 @@ static void layout(void **state)
     check_layout(3, 255, 192);
     check_layout(2, 256, 1024);
     check_layout(VMSHM_MAX_VMS, VMSHM_MAX_PROCS, VMSHM_MAX_WINDOWS);
-    assert_int_equal(vmshm_ring_bytes(8), 64 + 8 * 64);
+    assert_int_equal(vmshm_ring_bytes(8), 64 + 8 * 32);
 }
 
 static void ranges_do_not_overflow(void **state)

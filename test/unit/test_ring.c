@@ -428,10 +428,10 @@ static int mimic(struct side *side)
                                                               : side->peer->out_slots;
 
             memset(message, 0, sizeof message);
-            for (uint64_t line = 1; 64 * line - 12 + 8 <= bytes; ++line) {
+            for (uint64_t line = 1; VMSHM_SLOT_BYTES * line - 12 + 8 <= bytes; ++line) {
                 const uint64_t word = VMSHM_SLOT_WORD(tail + line + slots, 12, 8,
                                                       VMSHM_SLOT_INLINE, TAG);
-                memcpy(message + 64 * line - 12, &word, sizeof word);
+                memcpy(message + VMSHM_SLOT_BYTES * line - 12, &word, sizeof word);
             }
             memcpy(message, &n, sizeof n);
             if (bytes > 8) {
@@ -544,11 +544,14 @@ static void test_broken_peer(void **state)
     broken(state, cell, VMSHM_HEADER_BYTES + 4096, UINT64_MAX);
     broken(state, cell, VMSHM_HEADER_BYTES + 20 * UNIT_MIB, 0);
     broken(state, cell, UINT64_C(1) << 40, 1);
-    broken(state, VMSHM_SLOT_WORD(0, 12, VMSHM_INLINE_SLOTS * 64 - 11, VMSHM_SLOT_INLINE, TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, VMSHM_INLINE_SLOTS * 32 - 11, VMSHM_SLOT_INLINE, TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 8, VMSHM_SHORT_BYTES + 1, VMSHM_SLOT_INLINE, TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 6, 8, VMSHM_SLOT_INLINE, TAG), 0, 0);      /* over the word */
     broken(state, VMSHM_SLOT_WORD(0, 10, 8, VMSHM_SLOT_INLINE, TAG), 0, 0);     /* over the ack */
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, 7, TAG), 0, 0);             /* no such kind */
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, 0, TAG), 0, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_INLINE, TAG + 1), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 8, 8, VMSHM_SLOT_INLINE, TAG + 1), 0, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_SWITCH, 0), 0, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_SWITCH, 0), UINT64_MAX - 63, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_CHANNEL, 0), 0, 0);

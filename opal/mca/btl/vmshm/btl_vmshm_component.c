@@ -86,12 +86,12 @@ static int mca_btl_vmshm_component_register(void)
     c->max_windows = 8;
     register_number("max_windows", "Windows that a process may take; beyond them messages wait in "
                     "its own memory (default: 8, at most 16)", OPAL_INFO_LVL_5, &c->max_windows);
-    c->ring_slots = 4;
-    register_number("ring_slots", "Messages that a new ring towards a peer holds, 64 bytes each; a "
-                    "power of two (default: 4)", OPAL_INFO_LVL_5, &c->ring_slots);
-    c->ring_slots_max = 512;
-    register_number("ring_slots_max", "Messages that the ring of a busy pair grows to; a power of "
-                    "two (default: 512)", OPAL_INFO_LVL_5, &c->ring_slots_max);
+    c->ring_slots = 8;
+    register_number("ring_slots", "Slots of a new ring towards a peer, 32 bytes each, one for a message "
+                    "of up to 10 bytes; a power of two (default: 8)", OPAL_INFO_LVL_5, &c->ring_slots);
+    c->ring_slots_max = 1024;
+    register_number("ring_slots_max", "Slots that the ring of a busy pair grows to; a power of two "
+                    "(default: 1024)", OPAL_INFO_LVL_5, &c->ring_slots_max);
     c->far_ns = 80;
     register_number("far_ns", "A peer is far, and eager messages from 2 KiB on are written past the "
                     "caches, if it takes more nanoseconds to read a line that it wrote; 0: all are, "
@@ -238,7 +238,7 @@ static bool check_parameters(void)
     if (!is_power_of_two(c->ring_slots) || c->ring_slots < VMSHM_RING_MIN_SLOTS
         || c->ring_slots > VMSHM_RING_MAX_SLOTS) {
         name = "btl_vmshm_ring_slots";
-        allowed = "a power of two from 4 to 65536";
+        allowed = "a power of two from 8 to 65536";
     } else if (!is_power_of_two(c->ring_slots_max) || c->ring_slots_max < c->ring_slots
                || c->ring_slots_max > VMSHM_RING_MAX_SLOTS) {
         name = "btl_vmshm_ring_slots_max";

@@ -34,9 +34,9 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags)
     frag->base.des_flags = flags;
     frag->base.des_cbfunc = NULL;
     frag->base.order = MCA_BTL_NO_ORDER;
+    frag->kind = VMSHM_SLOT_INLINE;
     if (size <= MCA_BTL_VMSHM_SMALL_BYTES) {
         frag->segment.seg_addr.pval = frag->bytes;
-        frag->kind = VMSHM_SLOT_INLINE;
         return frag;
     }
     frag->cell_class = mca_btl_vmshm_cell_class(size);

@@ -9,8 +9,10 @@
 
 #include "btl_vmshm.h"
 
-/* Every header of the upper layer, in two slots. */
-#define MCA_BTL_VMSHM_SMALL_BYTES (VMSHM_INLINE_BYTES + VMSHM_LINE_BYTES)
+/* Every header of the upper layer. */
+#define MCA_BTL_VMSHM_SMALL_SLOTS 4
+#define MCA_BTL_VMSHM_SMALL_BYTES \
+    (MCA_BTL_VMSHM_SMALL_SLOTS * VMSHM_SLOT_BYTES - VMSHM_SLOT_HEAD_BYTES)
 
 struct mca_btl_vmshm_frag_t {
     mca_btl_base_descriptor_t base;

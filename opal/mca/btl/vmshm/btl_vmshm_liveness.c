@@ -246,6 +246,7 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
         && opal_list_is_empty(&endpoint->pending)) {
         mca_btl_vmshm_ring_give(&c->arena, endpoint->out_offset, endpoint->out_slots);
         endpoint->out = NULL;
+        endpoint->out_slots = 0;
         free(endpoint->inflight);
         endpoint->inflight = NULL;
     }

@@ -16,10 +16,8 @@
 /* A first ring is small, for there may be one towards every rank. A pair that sends more than a few
  * messages gets a ring of this size even if its peer keeps up: each look at the peer's head is a
  * cache miss, and a ring of N slots needs one every N - 1 messages. */
-#define BUSY_SLOTS 32
-#define BUSY_AFTER 16
-/* Slots of the longest message that has no other way than the ring. */
-#define SMALL_SLOTS 2
+#define BUSY_SLOTS 64
+#define BUSY_AFTER 32
 
 /* A ring whose first message will be at `first`; 0: no memory. */
 static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
@@ -56,9 +54,16 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     const uint32_t slots = c->ring_slots;
     const uint64_t offset = make_ring(endpoint, slots, 0, true);
 
-    endpoint->inflight = 0 == offset ? NULL : calloc(slots, sizeof *endpoint->inflight);
+    endpoint->inflight = calloc(slots, sizeof *endpoint->inflight);
     endpoint->stale = calloc(slots, sizeof *endpoint->stale);
-    if (NULL == endpoint->inflight || NULL == endpoint->stale) {
+    if (0 == offset || NULL == endpoint->inflight || NULL == endpoint->stale) {
+        free(endpoint->inflight);
+        free(endpoint->stale);
+        endpoint->inflight = NULL;
+        endpoint->stale = NULL;
+        if (0 != offset) {
+            mca_btl_vmshm_ring_give(&c->arena, offset, slots);
+        }
         /* First rings have memory of their own: when that is gone, waiting brings nothing back. */
         if (MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate) {
             endpoint->fate = MCA_BTL_VMSHM_FATE_NO_RING;
@@ -213,12 +218,16 @@ bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
 {
     bool busy = endpoint->tail >= BUSY_AFTER;
 
+    if (OPAL_UNLIKELY(NULL == endpoint->out)) {
+        return OPAL_SUCCESS == mca_btl_vmshm_ring_open(endpoint)
+               && mca_btl_vmshm_ring_has_room(endpoint, slots);
+    }
     mca_btl_vmshm_reclaim_acked(endpoint);
     if (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
         mca_btl_vmshm_reclaim(endpoint);
     }
     /* A long message alone is no reason to grow: it has a cell. */
-    if (!busy && slots > SMALL_SLOTS) {
+    if (!busy && slots > MCA_BTL_VMSHM_SMALL_SLOTS) {
         return mca_btl_vmshm_ring_has_room(endpoint, slots);
     }
     busy = busy && endpoint->out_slots < BUSY_SLOTS;

@@ -71,22 +71,16 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
 
 /* What is in one slot are headers for the most part, and copied as the slot is; from a longer message
  * the upper layer copies, as from a cell. */
-static void take_inline(const struct vmshm_slot *slot, uint32_t slots, size_t start, size_t bytes,
-                        mca_btl_base_tag_t tag)
+static inline void take_short(const struct vmshm_slot *slot, size_t bytes, mca_btl_base_tag_t tag)
 {
-    if (OPAL_LIKELY(1 == slots)) {
-        _Alignas(VMSHM_LINE_BYTES) uint8_t copy[VMSHM_LINE_BYTES];
+    _Alignas(16) uint8_t copy[VMSHM_SLOT_BYTES];
 
-        vmshm_copy_in(copy, slot, sizeof copy);
-        deliver(copy + start, bytes, tag);
-    } else {
-        fetch(slot + 1, (slots - 1) * VMSHM_LINE_BYTES);
-        deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
-    }
+    vmshm_copy_in(copy, slot, sizeof copy);
+    deliver(copy + VMSHM_SHORT_START, bytes, tag);
 }
 
 /* How many slots the message at the position takes, 0: it cannot be. */
-static inline uint32_t slots_of(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t word)
+static uint32_t slots_of(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t word)
 {
     const uint32_t left = endpoint->in_mask + 1
                           - (uint32_t) (endpoint->position & endpoint->in_mask);
@@ -146,72 +140,104 @@ static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
     }
 }
 
-int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
+/* A message that is not a short one, or not as it should be. Returns its slots, 0 for one after which
+ * the next stands in another ring, -1: the peer is broken. *unshown grows by its bytes. */
+static int take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
+                size_t *unshown)
+{
+    const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
+    const uint32_t kind = VMSHM_SLOT_KIND(word), start = VMSHM_SLOT_START(word);
+    const uint32_t slots = slots_of(endpoint, word);
+    size_t bytes = VMSHM_SLOT_LEN(word);
+
+    if (start >= VMSHM_SLOT_HEAD_BYTES) {
+        heed_ack(endpoint, vmshm_load_relaxed(&slot->ack));
+    }
+    if (OPAL_UNLIKELY(VMSHM_SLOT_SWITCH == kind)) {
+        const char *why = NULL;
+        uint64_t next;
+
+        vmshm_copy_in(&next, slot->payload, sizeof next);
+        if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->position + 1, &why)) {
+            mca_btl_vmshm_peer_broken(endpoint, "switch", why);
+            return -1;
+        }
+        return 0;
+    }
+    if (OPAL_UNLIKELY(VMSHM_SLOT_PAD <= kind)) {
+        return take_control(endpoint, slot, kind) ? (int) slots : -1;
+    }
+    if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
+        mca_btl_vmshm_peer_broken(endpoint, "tag", "nobody registered for a message's tag");
+        return -1;
+    }
+    if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
+        if (slots > 1) {
+            fetch((const uint8_t *) slot + VMSHM_LINE_BYTES, slots * VMSHM_SLOT_BYTES);
+        }
+        deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
+    } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == kind)) {
+        bytes = take_cell(endpoint, slot, tag);
+        if (0 == bytes) {
+            return -1;
+        }
+    } else {
+        mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
+        return -1;
+    }
+    *unshown += bytes;
+    return (int) slots;
+}
+
+static inline bool is_short(uint64_t word)
+{
+    return VMSHM_SLOT_FORM(word) == VMSHM_FORM_SHORT && VMSHM_SLOT_LEN(word) <= VMSHM_SHORT_BYTES
+           && NULL != mca_btl_base_active_message_trigger[VMSHM_SLOT_TAG(word)].cbfunc;
+}
+
+/* The message that stands at the position, and those behind it: `slot` and `word` are of the first. */
+static inline int take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
+                                uint64_t word, int budget)
 {
     size_t unshown = 0;
     int count = 0;
 
-    while (count < budget) {
-        const struct vmshm_slot *slot = endpoint->in + (endpoint->position & endpoint->in_mask);
-        /* Pairs with the release in ring_publish: payload and cell are complete. */
-        const uint64_t word = vmshm_load_acquire(&slot->word);
-        const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
-        const size_t bytes = VMSHM_SLOT_LEN(word);
-        uint32_t slots;
-
-        if (VMSHM_SLOT_SEQ(word) != (uint32_t) (endpoint->position + 1)) {
-            break;
-        }
-        slots = slots_of(endpoint, word);
-        heed_ack(endpoint, vmshm_load_relaxed(&slot->ack));
-        if (OPAL_UNLIKELY(VMSHM_SLOT_SWITCH == VMSHM_SLOT_KIND(word))) {
-            const char *why = NULL;
-            uint64_t next;
-
-            vmshm_copy_in(&next, slot->payload, sizeof next);
-            if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->position + 1, &why)) {
-                mca_btl_vmshm_peer_broken(endpoint, "switch", why);
-                return count;
-            }
-            continue;
-        }
-        if (OPAL_UNLIKELY(VMSHM_SLOT_PAD <= VMSHM_SLOT_KIND(word))) {
-            if (!take_control(endpoint, slot, VMSHM_SLOT_KIND(word))) {
-                return count;
-            }
-            endpoint->position += slots;
+    do {
+        if (OPAL_LIKELY(is_short(word))) {
+            take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
+            unshown += VMSHM_SLOT_BYTES;
+            endpoint->position += 1;
             ++count;
-            continue;
-        }
-        if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
-            mca_btl_vmshm_peer_broken(endpoint, "tag", "nobody registered for a message's tag");
-            return count;
-        }
-        if (OPAL_LIKELY(VMSHM_SLOT_INLINE == VMSHM_SLOT_KIND(word) && slots > 0)) {
-            take_inline(slot, slots, VMSHM_SLOT_START(word), bytes, tag);
-            unshown += bytes;
-        } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == VMSHM_SLOT_KIND(word))) {
-            const size_t taken = take_cell(endpoint, slot, tag);
+        } else {
+            const int slots = take(endpoint, slot, word, &unshown);
 
-            if (0 == taken) {
+            if (OPAL_UNLIKELY(slots < 0)) {
                 return count;
             }
-            unshown += taken;
-        } else {
-            mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
-            return count;
+            endpoint->position += (uint64_t) slots;
+            count += slots > 0;
         }
-        endpoint->position += slots;
-        count += 1;
         if (unshown >= HEAD_BYTES) {
             show_head(endpoint);
             unshown = 0;
         }
-    }
+        slot = endpoint->in + (endpoint->position & endpoint->in_mask);
+        /* Pairs with the release in ring_publish: payload and cell are complete. */
+        word = vmshm_load_acquire(&slot->word);
+    } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->position + 1));
     if (count > 0) {
         show_head(endpoint);
     }
     return count;
+}
+
+int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
+{
+    const struct vmshm_slot *slot = endpoint->in + (endpoint->position & endpoint->in_mask);
+    const uint64_t word = vmshm_load_acquire(&slot->word);
+
+    return VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->position + 1)
+           ? take_messages(endpoint, slot, word, budget) : 0;
 }
 
 /* Where the next message will be published stands what was there before: the message of the last
@@ -231,17 +257,19 @@ static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
 
 /* Does a message stand there? What most looks at most rings come to: it takes the line of the slot
  * and a part of the roster's, nothing of the endpoint. */
-static inline bool has_message(const mca_btl_vmshm_watch_t *watch)
+static inline bool has_message(const mca_btl_vmshm_watch_t *watch, uint64_t *word)
 {
-    return VMSHM_SLOT_SEQ(vmshm_load_relaxed(watch->word)) == watch->next;
+    *word = vmshm_load_acquire(watch->word);
+    return VMSHM_SLOT_SEQ(*word) == watch->next;
 }
 
 /* False: the endpoint left the roster meanwhile, another stands in its place. */
-static bool poll_watched(mca_btl_vmshm_watch_t *watch, int *count)
+static inline bool poll_watched(mca_btl_vmshm_watch_t *watch, uint64_t word, int *count)
 {
     mca_btl_vmshm_endpoint_t *endpoint = watch->endpoint;
+    const struct vmshm_slot *slot = (const struct vmshm_slot *) watch->word;
 
-    *count += mca_btl_vmshm_poll(endpoint, POLL_BUDGET);
+    *count += take_messages(endpoint, slot, word, POLL_BUDGET);
     if (OPAL_UNLIKELY(NULL == endpoint->in)) {
         return false;
     }
@@ -256,9 +284,10 @@ static int poll_hot(void)
 
     for (uint32_t i = 0; i < c->hot_count; ) {
         mca_btl_vmshm_watch_t *watch = &c->hot[i];
+        uint64_t word;
 
-        if (has_message(watch)) {
-            i += poll_watched(watch, &count) ? 1 : 0;
+        if (has_message(watch, &word)) {
+            i += poll_watched(watch, word, &count) ? 1 : 0;
             continue;
         }
         if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_EVERY - 1)))) {
@@ -281,12 +310,13 @@ static int poll_cold(void)
 
     for (uint32_t n = 0; n < COLD_PER_POLL && c->cold_count > 0; ++n) {
         mca_btl_vmshm_watch_t *watch = &c->cold[c->cold_next++ % c->cold_count];
+        uint64_t word;
 
-        if (!has_message(watch)) {
+        if (!has_message(watch, &word)) {
             if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_COLD_EVERY - 1)))) {
                 check_silent(watch->endpoint);
             }
-        } else if (poll_watched(watch, &count)) {
+        } else if (poll_watched(watch, word, &count)) {
             c->hot[c->hot_count++] = *watch;
             *watch = c->cold[--c->cold_count];
         }

@@ -12,8 +12,8 @@
  * at words only where a message begins; the producer therefore clears the slot behind a message
  * before it publishes the message, if anything but its own word of the last lap may stand in it.
  *
- * Each message also says how much its sender has consumed of the ring in the other direction: who
- * talks in turn never has to fetch the line in which the peer keeps its head.
+ * Each message but the shortest also says how much its sender has consumed of the ring in the other
+ * direction: who talks in turn rarely has to fetch the line in which the peer keeps its head.
  *
  * Lamport, "Proving the Correctness of Multiprocess Programs", IEEE TSE 3(2), 1977, has the queue;
  * the sequence in the slot (instead of a shared tail) saves the consumer a second cache miss.
@@ -33,7 +33,13 @@
 /* Slots of a message of so many bytes that begins at `start` of its first. */
 static inline uint32_t mca_btl_vmshm_ring_slots(size_t start, size_t bytes)
 {
-    return (uint32_t) ((start + bytes + VMSHM_LINE_BYTES - 1) / VMSHM_LINE_BYTES);
+    return (uint32_t) ((start + bytes + VMSHM_SLOT_BYTES - 1) / VMSHM_SLOT_BYTES);
+}
+
+/* A message that fits into one slot without an ack has none. */
+static inline size_t mca_btl_vmshm_ring_start(size_t bytes)
+{
+    return bytes <= VMSHM_SHORT_BYTES ? VMSHM_SHORT_START : VMSHM_SLOT_HEAD_BYTES;
 }
 
 /* Slots between the tail and the ring's end, if the message would not be in one piece there. */
@@ -48,8 +54,9 @@ static inline uint32_t mca_btl_vmshm_ring_pad(const mca_btl_vmshm_endpoint_t *en
 static inline bool mca_btl_vmshm_ring_has_room(const mca_btl_vmshm_endpoint_t *endpoint,
                                                uint32_t slots)
 {
-    return endpoint->tail - endpoint->head + slots + mca_btl_vmshm_ring_pad(endpoint, slots)
-           < endpoint->out_slots;
+    const uint32_t pad = 1 == slots ? 0 : mca_btl_vmshm_ring_pad(endpoint, slots);
+
+    return endpoint->tail - endpoint->head + slots + pad < endpoint->out_slots;
 }
 
 static inline struct vmshm_slot *mca_btl_vmshm_ring_slot(const mca_btl_vmshm_endpoint_t *endpoint)
@@ -82,7 +89,9 @@ static inline void mca_btl_vmshm_ring_publish(mca_btl_vmshm_endpoint_t *endpoint
                             VMSHM_SLOT_CLEAR(next));
         *stale = false;
     }
-    slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->consumed);
+    if (start >= VMSHM_SLOT_HEAD_BYTES) {
+        slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->consumed);
+    }
     /* Payload, cell, cleared slot, and our loads from what is acknowledged, come before the word. */
     vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->tail, start, bytes, kind, tag));
     endpoint->tail = next;
@@ -116,17 +125,17 @@ static inline bool mca_btl_vmshm_ring_make_room(mca_btl_vmshm_endpoint_t *endpoi
 {
     uint32_t pad;
 
-    if (OPAL_UNLIKELY(NULL == endpoint->out)
-        && OPAL_SUCCESS != mca_btl_vmshm_ring_open(endpoint)) {
-        return false;
-    }
+    /* A ring that is not there has no slots. */
     if (OPAL_UNLIKELY(!mca_btl_vmshm_ring_has_room(endpoint, slots))
         && !mca_btl_vmshm_ring_relieve(endpoint, slots)) {
         return false;
     }
+    if (1 == slots) {
+        return true;
+    }
     pad = mca_btl_vmshm_ring_pad(endpoint, slots);
     if (OPAL_UNLIKELY(pad > 0)) {
-        mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_PAD, pad, VMSHM_SLOT_HEAD_BYTES, 0, 0);
+        mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_PAD, pad, VMSHM_SHORT_START, 0, 0);
     }
     return true;
 }

@@ -87,8 +87,10 @@ static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_
 static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
     const size_t bytes = frag->segment.seg_len;
+    const size_t start = VMSHM_SLOT_INLINE == frag->kind ? mca_btl_vmshm_ring_start(bytes)
+                                                         : VMSHM_SLOT_HEAD_BYTES;
     const uint32_t slots = 0 != frag->cell || NULL != frag->heap
-                           ? 1 : mca_btl_vmshm_ring_slots(VMSHM_SLOT_HEAD_BYTES, bytes);
+                           ? 1 : mca_btl_vmshm_ring_slots(start, bytes);
     mca_btl_vmshm_inflight_t *sent;
 
     if (!mca_btl_vmshm_ring_make_room(endpoint, slots)
@@ -109,9 +111,8 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
     if (0 != frag->cell) {
         mca_btl_vmshm_ring_publish_cell(endpoint, frag->cell, bytes, frag->tag);
     } else {
-        memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, frag->bytes, bytes);
-        mca_btl_vmshm_ring_publish(endpoint, frag->kind, slots, VMSHM_SLOT_HEAD_BYTES, bytes,
-                                   frag->tag);
+        memcpy((uint8_t *) mca_btl_vmshm_ring_slot(endpoint) + start, frag->bytes, bytes);
+        mca_btl_vmshm_ring_publish(endpoint, frag->kind, slots, start, bytes, frag->tag);
     }
     if (!wants_consumption(frag)) {
         frag->cell = 0;                 /* the slot has it now */

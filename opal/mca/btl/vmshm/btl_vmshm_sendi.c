@@ -23,12 +23,31 @@ static inline void fill(uint8_t *to, struct opal_convertor_t *convertor, const v
     }
 }
 
+/* At most VMSHM_SHORT_BYTES: without a call, and without asking for every single byte. */
+static inline void copy_short(uint8_t *to, const uint8_t *from, size_t bytes)
+{
+    if (bytes >= 8) {
+        if (bytes > 16) {
+            memcpy(to + 8, from + 8, 8);
+        }
+        memcpy(to, from, 8);
+        memcpy(to + bytes - 8, from + bytes - 8, 8);
+    } else if (bytes >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + bytes - 4, from + bytes - 4, 4);
+    } else {
+        for (size_t i = 0; i < bytes; ++i) {
+            to[i] = from[i];
+        }
+    }
+}
+
 /* A message of more than one slot begins late in its first one, so that the user's data are aligned in
  * the second. */
-static inline size_t start_of(size_t header_size, size_t bytes)
+static inline size_t inline_start(size_t header_size)
 {
-    return bytes <= VMSHM_INLINE_BYTES || header_size > VMSHM_INLINE_BYTES
-           ? VMSHM_SLOT_HEAD_BYTES : (VMSHM_LINE_BYTES - header_size) & ~(size_t) 1;
+    return header_size > VMSHM_SLOT_BYTES - VMSHM_SLOT_HEAD_BYTES
+           ? VMSHM_SLOT_HEAD_BYTES : (VMSHM_SLOT_BYTES - header_size) & ~(size_t) 1;
 }
 
 /* To the slots at the tail. The peer looks at the first line all the time and would take it away from
@@ -38,18 +57,41 @@ static inline void fill_inline(struct vmshm_slot *slot, size_t start,
                                size_t header_size, size_t payload_size)
 {
     uint8_t *to = (uint8_t *) slot + start;
-    const size_t first = VMSHM_LINE_BYTES - start - header_size;
+    uint8_t *behind = (uint8_t *) (((uintptr_t) slot | (VMSHM_LINE_BYTES - 1)) + 1);
+    const size_t first = (size_t) (behind - to) - header_size;
     void *from;
 
-    if (header_size + payload_size <= VMSHM_INLINE_BYTES || start == VMSHM_SLOT_HEAD_BYTES
+    if (payload_size <= first || start == VMSHM_SLOT_HEAD_BYTES
         || opal_convertor_need_buffers(convertor)) {
         fill(to, convertor, header, header_size, payload_size, false);
         return;
     }
     opal_convertor_get_current_pointer(convertor, &from);
-    memcpy(slot + 1, (const uint8_t *) from + first, payload_size - first);
+    memcpy(behind, (const uint8_t *) from + first, payload_size - first);
     memcpy(to + header_size, from, first);
     memcpy(to, header, header_size);
+}
+
+/* Endpoint lock held. */
+static inline bool send_short(mca_btl_vmshm_endpoint_t *endpoint,
+                              struct opal_convertor_t *convertor, const void *header,
+                              size_t header_size, size_t payload_size, mca_btl_base_tag_t tag)
+{
+    const size_t bytes = header_size + payload_size;
+    uint8_t *to;
+    void *from;
+
+    if (!mca_btl_vmshm_ring_make_room(endpoint, 1)) {
+        return false;
+    }
+    to = (uint8_t *) mca_btl_vmshm_ring_slot(endpoint) + VMSHM_SHORT_START;
+    copy_short(to, header, header_size);
+    if (payload_size > 0) {
+        opal_convertor_get_current_pointer(convertor, &from);
+        copy_short(to + header_size, from, payload_size);
+    }
+    mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_INLINE, 1, VMSHM_SHORT_START, bytes, tag);
+    return true;
 }
 
 /* Endpoint lock held. */
@@ -75,7 +117,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
         return false;
     }
     /* A cell has a line more than its bytes: the user's data are aligned in it. */
-    at = cell + start_of(header_size, bytes);
+    at = cell + ((VMSHM_LINE_BYTES - header_size) & (VMSHM_LINE_BYTES - 2));
     if (0 == ++endpoint->cells_sent % SAMPLE_EVERY) {
         mca_btl_vmshm_distance_sample(endpoint);
     }
@@ -95,23 +137,21 @@ static inline bool send_now(mca_btl_vmshm_endpoint_t *endpoint, struct opal_conv
                             mca_btl_base_tag_t tag)
 {
     const size_t bytes = header_size + payload_size;
-    const size_t start = start_of(header_size, bytes);
+    const size_t start = inline_start(header_size);
     const uint32_t slots = mca_btl_vmshm_ring_slots(start, bytes);
 
-    if (OPAL_UNLIKELY(!opal_list_is_empty(&endpoint->pending))) {
-        return false;
+    if (bytes <= VMSHM_SHORT_BYTES
+        && (0 == payload_size || !opal_convertor_need_buffers(convertor))) {
+        return send_short(endpoint, convertor, header, header_size, payload_size, tag);
     }
     if (slots <= VMSHM_INLINE_SLOTS && mca_btl_vmshm_ring_make_room(endpoint, slots)) {
         fill_inline(mca_btl_vmshm_ring_slot(endpoint), start, convertor, header, header_size,
                     payload_size);
         mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_INLINE, slots, start, bytes, tag);
-    } else if (1 == slots
-               || !send_cell(endpoint, convertor, header, header_size, payload_size, tag)) {
-        return false;
+        return true;
     }
-    endpoint->messages += 1;
-    endpoint->bytes += bytes;
-    return true;
+    return slots > MCA_BTL_VMSHM_SMALL_SLOTS
+           && send_cell(endpoint, convertor, header, header_size, payload_size, tag);
 }
 
 int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
@@ -124,7 +164,12 @@ int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
 
     OPAL_THREAD_LOCK(&endpoint->lock);
     sent = OPAL_LIKELY(MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate)
+           && OPAL_LIKELY(opal_list_is_empty(&endpoint->pending))
            && send_now(endpoint, convertor, header, header_size, payload_size, tag);
+    if (OPAL_LIKELY(sent)) {
+        endpoint->messages += 1;
+        endpoint->bytes += header_size + payload_size;
+    }
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     if (OPAL_LIKELY(sent)) {
         return OPAL_SUCCESS;

@@ -34,9 +34,10 @@
  * Ring (in the sender's window) and its head (in the receiver's window):
  *   +-------------+------+------+------+-----+        +--------------------+
  *   | ring header | slot | slot | slot | ... |        | nonce, head        |
- *   | 64 B        | 64 B | 64 B | 64 B |     |        | 64 B               |
+ *   | 64 B        | 32 B | 32 B | 32 B |     |        | 64 B               |
  *   +-------------+------+------+------+-----+        +--------------------+
- *   A slot is one cache line: an 8-byte word that publishes it and 56 bytes of payload.
+ *   Two slots are a cache line. A message is one or more of them in a row: an 8-byte word that
+ *   publishes it, then its bytes.
  */
 #ifndef VMSHM_FORMAT_H
 #define VMSHM_FORMAT_H
@@ -49,7 +50,7 @@
 #define VMSHM_SECTION_MAGIC    UINT64_C(0x314345534D48534D)  /* "MSHMSEC1" */
 #define VMSHM_WINDOW_MAGIC     UINT64_C(0x314E49574D48534D)  /* "MSHMWIN1" */
 #define VMSHM_RING_MAGIC       UINT32_C(0x474E4952)          /* "RING" */
-#define VMSHM_FORMAT_VERSION   2u
+#define VMSHM_FORMAT_VERSION   3u
 
 #define VMSHM_LINE_BYTES       64u                           /* a cache line */
 #define VMSHM_MAX_VMS          64u
@@ -193,13 +194,14 @@ struct vmshm_head {
     uint8_t  reserved[40];
 };
 
-#define VMSHM_INLINE_BYTES     52u     /* of a message in one slot */
-#define VMSHM_INLINE_SLOTS     17u     /* most slots of one message */
-#define VMSHM_RING_MIN_SLOTS   4u
+#define VMSHM_SLOT_BYTES       32u
+#define VMSHM_SHORT_BYTES      24u     /* most of a message in one slot */
+#define VMSHM_INLINE_SLOTS     34u     /* most slots of one message */
+#define VMSHM_RING_MIN_SLOTS   8u
 #define VMSHM_RING_MAX_SLOTS   65536u
 
 /* The word of a slot: published when its low half equals position + 1. start: where in the slot the
- * message begins, even. */
+ * message begins, even; only one that begins behind the ack has an ack. */
 #define VMSHM_SLOT_WORD(pos, start, len, kind, tag) \
     ((uint64_t)(uint32_t)((pos) + 1) | (uint64_t)(uint16_t)(len) << 32 | \
      (uint64_t)((kind) | (start) / 2 << 3) << 48 | (uint64_t)(uint8_t)(tag) << 56)
@@ -210,9 +212,12 @@ struct vmshm_head {
 #define VMSHM_SLOT_KIND(word)  ((uint32_t)((word) >> 48 & 0x7))
 #define VMSHM_SLOT_START(word) ((uint32_t)((word) >> 51 & 0x1f) * 2)
 #define VMSHM_SLOT_TAG(word)   ((uint8_t)((word) >> 56))
+/* Kind and start in one. */
+#define VMSHM_SLOT_FORM(word)  ((uint8_t)((word) >> 48))
+#define VMSHM_FORM_SHORT       (VMSHM_SLOT_INLINE | VMSHM_SHORT_START / 2 << 3)
 
 enum {
-    VMSHM_SLOT_INLINE = 1,      /* len bytes from start on, and on through all 64 bytes of the slots
+    VMSHM_SLOT_INLINE = 1,      /* len bytes from start on, and on through all 32 bytes of the slots
                                  * behind it; never beyond the ring's end */
     VMSHM_SLOT_CELL   = 2,      /* the slot holds a struct vmshm_cell_ref */
     VMSHM_SLOT_SWITCH = 3,      /* last message of this ring; the slot holds the next ring's offset */
@@ -224,9 +229,10 @@ enum {
 struct vmshm_slot {
     uint64_t word;              /* stored last, with release */
     uint32_t ack;               /* low half of what the sender has consumed of the receiver's ring */
-    uint8_t  payload[VMSHM_INLINE_BYTES];
+    uint8_t  payload[20];
 };
-#define VMSHM_SLOT_HEAD_BYTES  12u     /* least start */
+#define VMSHM_SHORT_START      8u      /* the least start: a message without ack */
+#define VMSHM_SLOT_HEAD_BYTES  12u     /* the least start behind an ack */
 
 /* A channel: the bytes of large messages from one process to one other, in chunks. Chunk n stands in
  * place n modulo `places`, each place is a struct vmshm_chunk and chunk_bytes of data. */
@@ -277,7 +283,9 @@ static_assert(sizeof(struct vmshm_ring) == 64, "ring");
 static_assert(sizeof(struct vmshm_head) == 64, "head");
 static_assert(sizeof(struct vmshm_channel) == VMSHM_LINE_BYTES, "channel");
 static_assert(sizeof(struct vmshm_chunk) == VMSHM_LINE_BYTES, "chunk");
-static_assert(sizeof(struct vmshm_slot) == VMSHM_LINE_BYTES, "slot");
-static_assert(sizeof(struct vmshm_cell_ref) <= VMSHM_INLINE_BYTES, "cell reference");
+static_assert(sizeof(struct vmshm_slot) == VMSHM_SLOT_BYTES, "slot");
+static_assert(VMSHM_SHORT_START + VMSHM_SHORT_BYTES == VMSHM_SLOT_BYTES, "short message");
+static_assert(VMSHM_SLOT_HEAD_BYTES + sizeof(struct vmshm_cell_ref) <= VMSHM_SLOT_BYTES,
+              "cell reference");
 
 #endif
