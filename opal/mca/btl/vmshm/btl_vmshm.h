@@ -14,6 +14,7 @@
  *   the receiver's half                 btl_vmshm_progress.c
  *   large messages                      btl_vmshm_stream.h, btl_vmshm_stream_out.c,
  *                                       btl_vmshm_stream_in.c
+ *   where their bytes stand meanwhile   btl_vmshm_place.c
  *   near and far peers                  btl_vmshm_distance.c
  *   dead and silent peers               btl_vmshm_liveness.c
  */
@@ -109,7 +110,12 @@ struct mca_btl_base_endpoint_t {
     bool channel_told;                  /* the peer knows where it is, or will before it is used */
     uint64_t chunks_out;                /* put into it */
     uint64_t chunks_taken;              /* of these, as last read from the peer */
-    uint32_t place_out;                 /* of the next chunk */
+    uint64_t own_places;                /* where chunks stand: btl_vmshm_place.c */
+    uint64_t *pool_places;              /* [MCA_BTL_VMSHM_CHUNKS], which end with that chunk, or 0 */
+    uint32_t pool_out;                  /* how many of these are not 0 */
+    uint32_t pool_used;                 /* bytes of the next one, that is being filled */
+    uint64_t pool_place;
+    size_t unsampled;                   /* bytes since the distance was timed */
     mca_btl_vmshm_stream_t *stream;     /* that is being pushed, or NULL */
     opal_list_t offered;                /* streams: see btl_vmshm_stream_out.c */
     opal_list_t awaited;
@@ -126,10 +132,8 @@ struct mca_btl_base_endpoint_t {
     uint64_t head_offset;
 
     const struct vmshm_channel *channel_in;
-    uint32_t places_in;
-    uint32_t chunk_bytes_in;
+    uint32_t chunks_mask;
     uint64_t chunks_in;                 /* taken from it */
-    uint32_t place_in;                  /* of the next chunk */
     bool pulling;                       /* streams are awaited */
     opal_list_t pulls;
     opal_mutex_t pull_lock;             /* these two */
@@ -199,6 +203,10 @@ struct mca_btl_vmshm_arena_t {
     mca_btl_vmshm_stack_t cells[MCA_BTL_VMSHM_CELL_CLASSES];
     size_t cell_bytes[MCA_BTL_VMSHM_CELL_CLASSES];
     mca_btl_vmshm_stack_t rings[32];    /* by log2 of their slots */
+    uint64_t *pool;                     /* [pool_room], first in first out; NULL until needed */
+    uint32_t pool_room;
+    uint32_t pool_count;
+    uint32_t pool_first;
 };
 typedef struct mca_btl_vmshm_arena_t mca_btl_vmshm_arena_t;
 
@@ -213,6 +221,7 @@ struct mca_btl_vmshm_component_t {
     unsigned int ring_slots;
     unsigned int ring_slots_max;
     unsigned int far_ns;
+    size_t pool_size;
     unsigned int silence_warning;       /* s */
     unsigned int silence_limit;         /* s, 0: never */
 
@@ -312,6 +321,10 @@ void mca_btl_vmshm_ring_give(mca_btl_vmshm_arena_t *arena, uint64_t ring, uint32
 uint64_t mca_btl_vmshm_line_take(mca_btl_vmshm_arena_t *arena);
 /* Never comes back: leaves the cells that were set aside and the memory of first rings alone. */
 uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes);
+/* Memory of MCA_BTL_VMSHM_POOL_CHUNK bytes out of btl_vmshm_pool_size: that which was not used for
+ * longest, so that nobody has its lines in a small cache any more. */
+uint64_t mca_btl_vmshm_pool_take(mca_btl_vmshm_arena_t *arena);
+void mca_btl_vmshm_pool_give(mca_btl_vmshm_arena_t *arena, uint64_t place);
 
 /* --- btl_vmshm_endpoint.c */
 /* The endpoint of that very process, made if need be after proof; NULL and *e if not proven. */

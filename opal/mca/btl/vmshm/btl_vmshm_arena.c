@@ -11,6 +11,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm.h"
+#include "btl_vmshm_stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -155,6 +156,7 @@ void mca_btl_vmshm_arena_fini(mca_btl_vmshm_arena_t *arena)
     for (size_t i = 0; i < sizeof arena->rings / sizeof arena->rings[0]; ++i) {
         free(arena->rings[i].items);
     }
+    free(arena->pool);
     OBJ_DESTRUCT(&arena->lock);
     /* The windows go with the process slot: vmshm_leave(). */
 }
@@ -229,4 +231,50 @@ uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes
     channel = carve(arena, bytes, false);
     OPAL_THREAD_UNLOCK(&arena->lock);
     return channel;
+}
+
+/* Lock held. */
+static void fill_pool(mca_btl_vmshm_arena_t *arena)
+{
+    const size_t stride = MCA_BTL_VMSHM_POOL_CHUNK + VMSHM_LINE_BYTES;
+    const uint32_t room = (uint32_t) (mca_btl_vmshm_component.pool_size / MCA_BTL_VMSHM_POOL_CHUNK);
+    uint64_t first;
+
+    arena->pool = malloc((room + 1) * sizeof *arena->pool);
+    if (NULL == arena->pool) {
+        return;
+    }
+    first = 0 == room ? 0 : carve(arena, room * stride, false);
+    if (0 == first) {
+        return;                         /* without places, and not asked for again */
+    }
+    for (uint32_t i = 0; i < room; ++i) {
+        arena->pool[i] = first + i * stride;
+    }
+    arena->pool_room = arena->pool_count = room;
+}
+
+uint64_t mca_btl_vmshm_pool_take(mca_btl_vmshm_arena_t *arena)
+{
+    uint64_t place = 0;
+
+    OPAL_THREAD_LOCK(&arena->lock);
+    if (OPAL_UNLIKELY(NULL == arena->pool)) {
+        fill_pool(arena);
+    }
+    if (OPAL_LIKELY(arena->pool_count > 0)) {
+        place = arena->pool[arena->pool_first];
+        arena->pool_first = arena->pool_first + 1 == arena->pool_room ? 0 : arena->pool_first + 1;
+        arena->pool_count -= 1;
+    }
+    OPAL_THREAD_UNLOCK(&arena->lock);
+    return place;
+}
+
+void mca_btl_vmshm_pool_give(mca_btl_vmshm_arena_t *arena, uint64_t place)
+{
+    OPAL_THREAD_LOCK(&arena->lock);
+    arena->pool[(arena->pool_first + arena->pool_count) % arena->pool_room] = place;
+    arena->pool_count += 1;
+    OPAL_THREAD_UNLOCK(&arena->lock);
 }

@@ -96,6 +96,13 @@ static int mca_btl_vmshm_component_register(void)
     register_number("far_ns", "A peer is far, and eager messages from 2 KiB on are written past the "
                     "caches, if it takes more nanoseconds to read a line that it wrote; 0: all are, "
                     "1000000: none is (default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
+    c->pool_size = 2 * 1024 * 1024;
+    (void) mca_base_component_var_register(&c->super.btl_version, "pool_size",
+                                           "Bytes of the segment that large messages to near peers "
+                                           "go round and round in: as much as a core's own caches "
+                                           "hold, or more; 0: none (default: 2097152)",
+                                           MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
+                                           MCA_BASE_VAR_SCOPE_READONLY, &c->pool_size);
     c->silence_warning = 30;
     register_number("silence_warning", "Seconds without a heartbeat after which a VM is reported "
                     "as silent (default: 30, 0: never)", OPAL_INFO_LVL_4, &c->silence_warning);

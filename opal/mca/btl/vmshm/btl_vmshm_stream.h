@@ -1,7 +1,7 @@
 /*
  * Large messages. Sender and receiver copy at the same time: the sender's bytes go through a channel,
- * a few chunks in its own window that are used again and again and so stay in the cache, and the
- * receiver copies each chunk to where the user wants it while the next one is being written.
+ * a few chunks in its own windows, and the receiver copies each chunk to where the user wants it while
+ * the next one is being written.
  *
  *     sender                                   receiver
  *     register_mem: a stream, offered
@@ -20,8 +20,10 @@
 
 #include "btl_vmshm.h"
 
-#define MCA_BTL_VMSHM_CHUNK_BYTES  8192u
-#define MCA_BTL_VMSHM_CHUNK_PLACES 7u
+/* Chunks under way to a peer, a power of two. */
+#define MCA_BTL_VMSHM_CHUNKS     8u
+/* Bytes of a place of the pool. */
+#define MCA_BTL_VMSHM_POOL_CHUNK 16384u
 
 /* Looks at the other side's next step while both copy, before other work has its turn: about the time
  * of a chunk. */
@@ -98,22 +100,35 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
  * poller. */
 int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint);
 
+/* --- btl_vmshm_place.c. Endpoint lock held. */
+struct mca_btl_vmshm_place_t {
+    uint64_t offset;                    /* in the segment */
+    uint32_t bytes;
+    bool past_caches;
+};
+typedef struct mca_btl_vmshm_place_t mca_btl_vmshm_place_t;
+
+/* What each channel needs; false: no memory. */
+bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint);
+/* For the next chunk, of a stream of `size` bytes; fewer than MCA_BTL_VMSHM_CHUNKS are under way. */
+mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoint, size_t size);
+/* The peer has taken so many chunks. */
+void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t taken);
+
 /* --- btl_vmshm_ob1.c */
 /* Does a message of `size` bytes fit into the buffer of the receive that get()'s cbdata stands for? */
 bool mca_btl_vmshm_ob1_fits(const void *cbdata, size_t size);
 
-/* The header of place number `n` of a channel. */
-static inline struct vmshm_chunk *mca_btl_vmshm_chunk_at(const void *channel, uint32_t chunk_bytes,
-                                                         uint32_t place)
+/* The description of chunk `number` (its place in a channel of `mask` + 1). */
+static inline struct vmshm_chunk *mca_btl_vmshm_chunk_at(const struct vmshm_channel *channel,
+                                                         uint64_t number, uint32_t mask)
 {
-    return (struct vmshm_chunk *) ((uintptr_t) channel + sizeof(struct vmshm_channel)
-                                   + (uint64_t) place * (sizeof(struct vmshm_chunk) + chunk_bytes));
+    return (struct vmshm_chunk *) (uintptr_t) (channel + 1) + (number & mask);
 }
 
-static inline uint64_t mca_btl_vmshm_channel_bytes(uint32_t places, uint32_t chunk_bytes)
+static inline uint64_t mca_btl_vmshm_channel_bytes(uint32_t chunks)
 {
-    return sizeof(struct vmshm_channel)
-           + (uint64_t) places * (sizeof(struct vmshm_chunk) + chunk_bytes);
+    return sizeof(struct vmshm_channel) + (uint64_t) chunks * sizeof(struct vmshm_chunk);
 }
 
 #endif

@@ -91,17 +91,15 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
         *why = "it is not one from the peer to this process";
         return false;
     }
-    if (0 == channel.places || channel.places > VMSHM_CHANNEL_MAX_PLACES
-        || 0 == channel.chunk_bytes || 0 != channel.chunk_bytes % VMSHM_LINE_BYTES
+    if (0 == channel.chunks || channel.chunks > VMSHM_CHANNEL_MAX_CHUNKS
+        || 0 != (channel.chunks & (channel.chunks - 1))
         || NULL == mca_btl_vmshm_peer_memory(endpoint, offset,
-                                             mca_btl_vmshm_channel_bytes(channel.places,
-                                                                         channel.chunk_bytes))) {
-        *why = "its places are not in a window of the peer";
+                                             mca_btl_vmshm_channel_bytes(channel.chunks))) {
+        *why = "its chunks are not in a window of the peer, or no power of two";
         return false;
     }
     endpoint->channel_in = shared;
-    endpoint->places_in = channel.places;
-    endpoint->chunk_bytes_in = channel.chunk_bytes;
+    endpoint->chunks_mask = channel.chunks - 1;
     return true;
 }
 
@@ -137,8 +135,9 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
 static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
 {
     const struct vmshm_chunk *shared =
-        mca_btl_vmshm_chunk_at(endpoint->channel_in, endpoint->chunk_bytes_in, endpoint->place_in);
+        mca_btl_vmshm_chunk_at(endpoint->channel_in, endpoint->chunks_in, endpoint->chunks_mask);
     struct vmshm_chunk chunk;
+    const uint8_t *from;
 
     /* Pairs with the release in stream_push: data and description are complete. */
     if (vmshm_load_acquire(&shared->number) != endpoint->chunks_in + 1) {
@@ -146,16 +145,17 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
     }
     vmshm_copy_in(&chunk, shared, sizeof chunk);
     if (chunk.stream == pull->stream && chunk.offset == pull->done) {
-        if (OPAL_UNLIKELY(chunk.length > endpoint->chunk_bytes_in
-                          || chunk.length > pull->size - pull->done || 0 == chunk.length)) {
-            mca_btl_vmshm_peer_broken(endpoint, "chunk", "it is longer than the rest of its message");
+        from = mca_btl_vmshm_peer_memory(endpoint, chunk.place, chunk.length);
+        if (OPAL_UNLIKELY(NULL == from || chunk.length > pull->size - pull->done
+                          || 0 == chunk.length)) {
+            mca_btl_vmshm_peer_broken(endpoint, "chunk", "it is longer than the rest of its message, "
+                                      "or not in a window of the peer");
             return false;
         }
-        mca_btl_vmshm_copy(pull->to + pull->done, (const uint8_t *) (shared + 1), chunk.length);
+        mca_btl_vmshm_copy(pull->to + pull->done, from, chunk.length);
         pull->done += chunk.length;
     }
     endpoint->chunks_in += 1;
-    endpoint->place_in = endpoint->place_in + 1 == endpoint->places_in ? 0 : endpoint->place_in + 1;
     /* Our loads from the place come before the sender's next stores to it. */
     vmshm_store_release(&endpoint->my_head->chunks, endpoint->chunks_in);
     return true;

@@ -36,22 +36,19 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
     if (OPAL_LIKELY(NULL != endpoint->channel)) {
         return true;
     }
-    endpoint->channel_offset =
-        mca_btl_vmshm_channel_take(&c->arena, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNK_PLACES,
-                                                                          MCA_BTL_VMSHM_CHUNK_BYTES));
     if (0 == endpoint->channel_offset) {
+        endpoint->channel_offset =
+            mca_btl_vmshm_channel_take(&c->arena, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
+    }
+    if (0 == endpoint->channel_offset || !mca_btl_vmshm_places_open(endpoint)) {
         return false;
     }
     channel = mca_btl_vmshm_at(endpoint->channel_offset);
-    memset(channel, 0, sizeof *channel);
+    memset(channel, 0, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
     channel->magic = VMSHM_CHANNEL_MAGIC;
     channel->from = c->member.nonce;
     channel->to = endpoint->nonce;
-    channel->chunk_bytes = MCA_BTL_VMSHM_CHUNK_BYTES;
-    channel->places = MCA_BTL_VMSHM_CHUNK_PLACES;
-    for (uint32_t i = 0; i < MCA_BTL_VMSHM_CHUNK_PLACES; ++i) {
-        mca_btl_vmshm_chunk_at(channel, MCA_BTL_VMSHM_CHUNK_BYTES, i)->number = 0;
-    }
+    channel->chunks = MCA_BTL_VMSHM_CHUNKS;
     endpoint->channel = channel;
     return true;
 }
@@ -100,6 +97,27 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     return &stream->handle;
 }
 
+/* What the peer has taken is free. */
+static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    uint64_t taken;
+
+    if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
+        mca_btl_vmshm_reclaim(endpoint);
+        if (NULL == endpoint->peer_head) {
+            return;
+        }
+    }
+    /* The peer's loads from a place come before our next stores to it. */
+    taken = vmshm_load_acquire(&endpoint->peer_head->chunks);
+    if (taken - endpoint->chunks_taken > endpoint->chunks_out - endpoint->chunks_taken) {
+        mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
+        endpoint->peer_head = NULL;
+        return;
+    }
+    mca_btl_vmshm_places_taken(endpoint, taken);
+}
+
 int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
                                  struct mca_btl_base_registration_handle_t *handle)
 {
@@ -116,6 +134,10 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     endpoint = stream->endpoint;
     OPAL_THREAD_LOCK(&endpoint->lock);
     move_to(stream, NULL);
+    /* The peer has all of it: what stood in the pool serves others. */
+    if (endpoint->pool_out > 0) {
+        look_at_chunks(endpoint);
+    }
     if (endpoint->stream == stream) {
         endpoint->stream = NULL;        /* the upper layer sends it another way */
     }
@@ -192,29 +214,9 @@ static bool tell_channel(mca_btl_vmshm_endpoint_t *endpoint)
     return true;
 }
 
-/* Has the channel a free place? */
-static bool has_place(mca_btl_vmshm_endpoint_t *endpoint)
+static inline bool is_full(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    uint64_t taken;
-
-    if (endpoint->chunks_out - endpoint->chunks_taken < MCA_BTL_VMSHM_CHUNK_PLACES) {
-        return true;
-    }
-    if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
-        mca_btl_vmshm_reclaim(endpoint);
-        if (NULL == endpoint->peer_head) {
-            return false;
-        }
-    }
-    /* The peer's loads from a place come before our next stores to it. */
-    taken = vmshm_load_acquire(&endpoint->peer_head->chunks);
-    if (taken - endpoint->chunks_taken > endpoint->chunks_out - endpoint->chunks_taken) {
-        mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
-        endpoint->peer_head = NULL;
-        return false;
-    }
-    endpoint->chunks_taken = taken;
-    return endpoint->chunks_out - taken < MCA_BTL_VMSHM_CHUNK_PLACES;
+    return endpoint->chunks_out - endpoint->chunks_taken >= MCA_BTL_VMSHM_CHUNKS;
 }
 
 /* The peer copies at the same time: what it takes now will be free in a moment. */
@@ -223,8 +225,9 @@ static bool await_place(mca_btl_vmshm_endpoint_t *endpoint, bool patient)
     int spins = patient && NULL != endpoint->stream && endpoint->stream->pulled
                 ? MCA_BTL_VMSHM_STREAM_SPINS : 0;
 
-    while (!has_place(endpoint)) {
-        if (0 == spins--) {
+    while (is_full(endpoint)) {
+        look_at_chunks(endpoint);
+        if (is_full(endpoint) && 0 == spins--) {
             return false;
         }
     }
@@ -243,6 +246,31 @@ static mca_btl_vmshm_stream_t *next_stream(mca_btl_vmshm_endpoint_t *endpoint)
     return endpoint->stream;
 }
 
+static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_t *stream)
+{
+    const mca_btl_vmshm_place_t place = mca_btl_vmshm_place_take(endpoint, stream->size);
+    struct vmshm_chunk *chunk = mca_btl_vmshm_chunk_at(endpoint->channel, endpoint->chunks_out,
+                                                       MCA_BTL_VMSHM_CHUNKS - 1);
+    const size_t left = stream->size - stream->offset;
+    const size_t length = left < place.bytes ? left : place.bytes;
+    const uint8_t *from = stream->base + stream->offset;
+
+    if (place.past_caches) {
+        mca_btl_vmshm_copy_past_caches(mca_btl_vmshm_at(place.offset), from, length);
+    } else {
+        mca_btl_vmshm_copy(mca_btl_vmshm_at(place.offset), from, length);
+    }
+    chunk->stream = stream->handle.stream;
+    chunk->offset = stream->offset;
+    chunk->length = length;
+    chunk->place = place.offset;
+    endpoint->chunks_out += 1;
+    /* Data and description must be seen before the number. */
+    vmshm_store_release(&chunk->number, endpoint->chunks_out);
+    stream->offset += length;
+    endpoint->bytes += length;
+}
+
 int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
 {
     int count = 0;
@@ -253,26 +281,11 @@ int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
     }
     while (count < PUSH_BUDGET && await_place(endpoint, count > 0)) {
         mca_btl_vmshm_stream_t *stream = next_stream(endpoint);
-        struct vmshm_chunk *chunk;
-        size_t left, length;
 
         if (NULL == stream) {
             break;
         }
-        left = stream->size - stream->offset;
-        length = left < MCA_BTL_VMSHM_CHUNK_BYTES ? left : MCA_BTL_VMSHM_CHUNK_BYTES;
-        chunk = mca_btl_vmshm_chunk_at(endpoint->channel, MCA_BTL_VMSHM_CHUNK_BYTES, endpoint->place_out);
-        mca_btl_vmshm_copy_past_caches((uint8_t *) (chunk + 1), stream->base + stream->offset,
-                                       length);
-        chunk->stream = stream->handle.stream;
-        chunk->offset = stream->offset;
-        chunk->length = length;
-        endpoint->chunks_out += 1;
-        /* Data and description must be seen before the number. */
-        vmshm_store_release(&chunk->number, endpoint->chunks_out);
-        endpoint->place_out = (endpoint->place_out + 1) % MCA_BTL_VMSHM_CHUNK_PLACES;
-        stream->offset += length;
-        endpoint->bytes += length;
+        push_chunk(endpoint, stream);
         if (stream->offset == stream->size) {
             endpoint->stream = NULL;
         }

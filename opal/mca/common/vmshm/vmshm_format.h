@@ -234,17 +234,18 @@ struct vmshm_slot {
 #define VMSHM_SHORT_START      8u      /* the least start: a message without ack */
 #define VMSHM_SLOT_HEAD_BYTES  12u     /* the least start behind an ack */
 
-/* A channel: the bytes of large messages from one process to one other, in chunks. Chunk n stands in
- * place n modulo `places`, each place is a struct vmshm_chunk and chunk_bytes of data. */
+/* A channel: the bytes of large messages from one process to one other, in chunks. It is followed by
+ * `chunks` times struct vmshm_chunk: chunk n is described by number n modulo `chunks`; its bytes stand
+ * anywhere in a window of the producer. */
 #define VMSHM_CHANNEL_MAGIC      UINT64_C(0x6c6e6863206d6876)  /* "vhm chnl" */
-#define VMSHM_CHANNEL_MAX_PLACES 1024u
+#define VMSHM_CHANNEL_MAX_CHUNKS 1024u
 
 struct vmshm_channel {
     uint64_t magic;
     uint64_t from;              /* nonce of the producer */
     uint64_t to;                /* nonce of the consumer */
-    uint32_t places;
-    uint32_t chunk_bytes;       /* a multiple of 64 */
+    uint32_t chunks;            /* a power of two */
+    uint32_t reserved0;
     uint64_t reserved[4];
 };
 
@@ -253,7 +254,8 @@ struct vmshm_chunk {
     uint64_t stream;            /* the producer's number of the message */
     uint64_t offset;            /* of these bytes in the message */
     uint64_t length;
-    uint64_t reserved[4];
+    uint64_t place;             /* where they are: offset in a window of the producer */
+    uint64_t reserved[3];
 };
 
 struct vmshm_cell_ref {
