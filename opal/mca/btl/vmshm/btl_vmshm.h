@@ -53,7 +53,6 @@ typedef struct mca_btl_vmshm_stream_t mca_btl_vmshm_stream_t;
 struct mca_btl_vmshm_inflight_t {
     struct mca_btl_vmshm_frag_t *frag;  /* to complete, or NULL */
     uint64_t cell;                      /* to take back: offset | class, or 0 */
-    uint32_t bytes;                     /* of it that were written */
 };
 typedef struct mca_btl_vmshm_inflight_t mca_btl_vmshm_inflight_t;
 
@@ -94,6 +93,7 @@ struct mca_btl_base_endpoint_t {
     mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
     bool *stale;                        /* [out_slots]: not the word of the last lap stands there */
     uint64_t ack;                       /* as of the peer's last message; the poller writes it */
+    uint64_t next_cell;                 /* for the next eager message, its lines ours already, or 0 */
     uint32_t cells_sent;                /* since the start: the distance is timed now and then */
     uint32_t cells_out;                 /* of these, not taken back yet */
     bool far;                           /* see btl_vmshm_distance.c */
@@ -315,6 +315,8 @@ void mca_btl_vmshm_arena_fini(mca_btl_vmshm_arena_t *arena);
 /* *cell_class becomes the larger one, if only that has a cell left. */
 uint64_t mca_btl_vmshm_cell_take(mca_btl_vmshm_arena_t *arena, int *cell_class);
 void mca_btl_vmshm_cell_give(mca_btl_vmshm_arena_t *arena, uint64_t cell, int cell_class);
+/* The cell that is kept for the next message to the peer. Endpoint lock held. */
+void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint);
 /* vital: a first ring, without which the peer cannot be talked to. */
 uint64_t mca_btl_vmshm_ring_take(mca_btl_vmshm_arena_t *arena, uint32_t slots, bool vital);
 void mca_btl_vmshm_ring_give(mca_btl_vmshm_arena_t *arena, uint64_t ring, uint32_t slots);

@@ -189,6 +189,15 @@ void mca_btl_vmshm_cell_give(mca_btl_vmshm_arena_t *arena, uint64_t cell, int ce
     OPAL_THREAD_UNLOCK(&arena->lock);
 }
 
+void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    if (0 != endpoint->next_cell) {
+        mca_btl_vmshm_cell_give(&mca_btl_vmshm_component.arena, endpoint->next_cell,
+                                MCA_BTL_VMSHM_CELL_EAGER);
+        endpoint->next_cell = 0;
+    }
+}
+
 static int log2_of(uint32_t slots)
 {
     return 31 - __builtin_clz(slots);

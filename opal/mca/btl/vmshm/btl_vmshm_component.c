@@ -113,7 +113,7 @@ static int mca_btl_vmshm_component_register(void)
 
     /* Below vader, which serves ranks of one VM; above openib (1024) and tcp (100). */
     btl->btl_exclusivity = MCA_BTL_EXCLUSIVITY_HIGH / 2;
-    btl->btl_eager_limit = 8 * 1024;
+    btl->btl_eager_limit = 8 * 1024 + 64;   /* 8 KiB and their header */
     btl->btl_rndv_eager_limit = 32 * 1024;
     btl->btl_max_send_size = 64 * 1024;
     btl->btl_rdma_pipeline_send_length = btl->btl_eager_limit;

@@ -36,6 +36,7 @@ static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_DESTRUCT(&endpoint->pull_lock);
     free(endpoint->inflight);
     free(endpoint->stale);
+    free(endpoint->pool_places);
     free(endpoint->grown);
 }
 

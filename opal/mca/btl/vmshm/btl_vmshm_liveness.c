@@ -10,6 +10,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm.h"
+#include "btl_vmshm_stream.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -249,7 +250,11 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
         endpoint->out_slots = 0;
         free(endpoint->inflight);
         endpoint->inflight = NULL;
+        free(endpoint->stale);
+        endpoint->stale = NULL;
     }
+    mca_btl_vmshm_next_cell_give(endpoint);
+    mca_btl_vmshm_places_close(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
 

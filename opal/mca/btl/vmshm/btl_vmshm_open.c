@@ -10,9 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* More lines than these are not on their way at once. */
-#define OWN_BYTES 4096
-
 /* A first ring is small, for there may be one towards every rank. A pair that sends more than a few
  * messages gets a ring of this size even if its peer keeps up: each look at the peer's head is a
  * cache miss, and a ring of N slots needs one every N - 1 messages. */
@@ -148,20 +145,6 @@ static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
     return vmshm_load_relaxed(&head->from) == mca_btl_vmshm_component.member.nonce ? head : NULL;
 }
 
-/* The lines of a cell that the peer has read, back to this core's cache for the next message: it takes
- * the last cell first. */
-static inline void own(const uint8_t *cell, uint32_t bytes)
-{
-#if defined(__x86_64__)
-    for (uint32_t at = 0; at < bytes && at < OWN_BYTES; at += VMSHM_LINE_BYTES) {
-        __asm__ __volatile__("prefetchw %0" :: "m" (cell[at]));
-    }
-#else
-    (void) cell;
-    (void) bytes;
-#endif
-}
-
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -175,7 +158,6 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
             sent->frag = NULL;
         }
         if (0 != sent->cell) {
-            own(mca_btl_vmshm_at(sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1)), sent->bytes);
             mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
                                     (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
             sent->cell = 0;

@@ -96,3 +96,15 @@ void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t tak
         }
     }
 }
+
+void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_places_taken(endpoint, endpoint->chunks_out);
+    if (0 != endpoint->pool_place) {
+        mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, endpoint->pool_place);
+        endpoint->pool_place = 0;
+    }
+    free(endpoint->pool_places);
+    endpoint->pool_places = NULL;
+    endpoint->channel = NULL;
+}

@@ -389,7 +389,8 @@ static int work(void)
 }
 
 /* Cells that peers have consumed come back when their head is read, which nobody does for a peer to
- * which nothing more is sent: a fragment for another one may wait for just these. */
+ * which nothing more is sent: a fragment for another one may wait for just these, or for one that is
+ * kept for the next message to somebody. */
 static void reclaim_everywhere(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -400,8 +401,9 @@ static void reclaim_everywhere(void)
     for (uint64_t i = 0; i < places; ++i) {
         mca_btl_vmshm_endpoint_t *endpoint = c->table[i];
 
-        if (NULL != endpoint && endpoint->tail != endpoint->head) {
+        if (NULL != endpoint && (endpoint->tail != endpoint->head || 0 != endpoint->next_cell)) {
             OPAL_THREAD_LOCK(&endpoint->lock);
+            mca_btl_vmshm_next_cell_give(endpoint);
             mca_btl_vmshm_reclaim(endpoint);
             if (!opal_list_is_empty(&endpoint->done)) {
                 mca_btl_vmshm_work_on(endpoint);

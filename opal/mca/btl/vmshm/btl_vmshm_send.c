@@ -103,7 +103,6 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
         endpoint->callbacks += 1;
     } else if (0 != frag->cell) {
         sent->cell = frag->cell | (uint64_t) frag->cell_class;
-        sent->bytes = 0;                /* large: not fetched back */
         endpoint->cells_out += 1;
     }
     endpoint->messages += 1;

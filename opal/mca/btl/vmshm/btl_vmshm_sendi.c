@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* Messages of so many bytes are worth writing past the caches to a far peer. */
+/* Messages of so many bytes that follow each other are worth writing past the caches to a far peer. */
 #define PAST_CACHES_FROM 1536
 /* Messages in cells between two samples of the distance. */
 #define SAMPLE_EVERY     32
@@ -94,6 +94,29 @@ static inline bool send_short(mca_btl_vmshm_endpoint_t *endpoint,
     return true;
 }
 
+/* The lines in which the next message will stand may still be in the peer's cache, and a store to such
+ * a line takes as long as a message. One now, to each, is done while the upper layer waits for the
+ * answer; a prefetch for writing would be the thing, but has no effect on processors at hand. */
+static inline void own_next_cell(mca_btl_vmshm_endpoint_t *endpoint, size_t bytes)
+{
+    int cell_class = MCA_BTL_VMSHM_CELL_EAGER;
+    uint64_t cell = endpoint->next_cell;
+
+    if (0 == cell) {
+        cell = mca_btl_vmshm_cell_take(&mca_btl_vmshm_component.arena, &cell_class);
+        if (OPAL_UNLIKELY(0 == cell || MCA_BTL_VMSHM_CELL_EAGER != cell_class)) {
+            if (0 != cell) {
+                mca_btl_vmshm_cell_give(&mca_btl_vmshm_component.arena, cell, cell_class);
+            }
+            return;
+        }
+        endpoint->next_cell = cell;
+    }
+    for (size_t i = 0; i < bytes; i += VMSHM_LINE_BYTES) {
+        *(volatile uint8_t *) mca_btl_vmshm_at(cell + i) = 0;
+    }
+}
+
 /* Endpoint lock held. */
 static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_convertor_t *convertor,
                              const void *header, size_t header_size, size_t payload_size,
@@ -103,6 +126,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
     const size_t bytes = header_size + payload_size;
     int cell_class = mca_btl_vmshm_cell_class(bytes);
     uint64_t cell, at;
+    bool past_caches;
 
     if (bytes > arena->cell_bytes[MCA_BTL_VMSHM_CELL_MAX]
         || !mca_btl_vmshm_ring_make_room(endpoint, 1)) {
@@ -112,7 +136,12 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
     if (endpoint->tail - endpoint->head >= MCA_BTL_VMSHM_RECLAIM_AFTER) {
         mca_btl_vmshm_reclaim(endpoint);
     }
-    cell = mca_btl_vmshm_cell_take(arena, &cell_class);
+    if (MCA_BTL_VMSHM_CELL_EAGER == cell_class && 0 != endpoint->next_cell) {
+        cell = endpoint->next_cell;
+        endpoint->next_cell = 0;
+    } else {
+        cell = mca_btl_vmshm_cell_take(arena, &cell_class);
+    }
     if (OPAL_UNLIKELY(0 == cell)) {
         return false;
     }
@@ -121,13 +150,14 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
     if (0 == ++endpoint->cells_sent % SAMPLE_EVERY) {
         mca_btl_vmshm_distance_sample(endpoint);
     }
-    fill(mca_btl_vmshm_at(at), convertor, header, header_size, payload_size,
-         endpoint->far && bytes >= PAST_CACHES_FROM);
+    past_caches = endpoint->far && bytes >= PAST_CACHES_FROM && endpoint->cells_out > 0;
+    fill(mca_btl_vmshm_at(at), convertor, header, header_size, payload_size, past_caches);
     mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail)->cell = cell | (uint64_t) cell_class;
-    mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail)->bytes =
-        endpoint->far ? 0 : (uint32_t) (at - cell + bytes);
     endpoint->cells_out += 1;
     mca_btl_vmshm_ring_publish_cell(endpoint, at, bytes, tag);
+    if (!past_caches && MCA_BTL_VMSHM_CELL_EAGER == cell_class) {
+        own_next_cell(endpoint, at - cell + bytes);
+    }
     return true;
 }
 

@@ -114,6 +114,8 @@ bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint);
 mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoint, size_t size);
 /* The peer has taken so many chunks. */
 void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t taken);
+/* The peer has left: what it had of the pool serves others. */
+void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* --- btl_vmshm_ob1.c */
 /* Does a message of `size` bytes fit into the buffer of the receive that get()'s cbdata stands for? */

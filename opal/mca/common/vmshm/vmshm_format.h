@@ -196,7 +196,7 @@ struct vmshm_head {
 
 #define VMSHM_SLOT_BYTES       32u
 #define VMSHM_SHORT_BYTES      24u     /* most of a message in one slot */
-#define VMSHM_INLINE_SLOTS     34u     /* most slots of one message */
+#define VMSHM_INLINE_SLOTS     10u     /* most slots of one message */
 #define VMSHM_RING_MIN_SLOTS   8u
 #define VMSHM_RING_MAX_SLOTS   65536u
 
