@@ -92,6 +92,7 @@ struct mca_btl_base_endpoint_t {
     const struct vmshm_head *peer_head; /* NULL until the peer has found the ring */
     mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
     bool *stale;                        /* [out_slots]: not the word of the last lap stands there */
+    uint32_t stales;                    /* how many of these are true */
     uint64_t ack;                       /* as of the peer's last message; the poller writes it */
     uint64_t next_cell;                 /* for the next eager message, its lines ours already, or 0 */
     uint32_t cells_sent;                /* since the start: the distance is timed now and then */
@@ -257,6 +258,7 @@ struct mca_btl_vmshm_component_t {
     uint32_t bells[VMSHM_MAX_VMS];      /* as last heard */
     uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again */
     uint32_t quiet;                     /* polls in a row that found nothing */
+    uint32_t busy;                      /* polls that found something */
     volatile int32_t polling;           /* one thread polls at a time, and never nested */
 
     /* job keys whose processes may be heard */

@@ -68,6 +68,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
         }
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
+    endpoint->stales = 0;
     endpoint->out_offset = offset;
     endpoint->out_slots = slots;
     endpoint->out_mask = slots - 1;
@@ -114,6 +115,7 @@ static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->inflight = inflight;
     free(endpoint->stale);
     endpoint->stale = stale;
+    endpoint->stales = 0;
     endpoint->old_offset = old_offset;
     endpoint->old_slots = old_slots;
     endpoint->old_last = last;
@@ -149,7 +151,8 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
-    for (uint64_t p = endpoint->head; p < head; ++p) {
+    /* Most messages leave nothing behind. */
+    for (uint64_t p = endpoint->head; p < head && endpoint->cells_out + endpoint->callbacks > 0; ++p) {
         mca_btl_vmshm_inflight_t *sent = mca_btl_vmshm_ring_inflight(endpoint, p);
 
         if (NULL != sent->frag) {

@@ -25,17 +25,22 @@
 #define COLD_PER_POLL        2
 /* With so few rings there is nothing to gain. */
 #define HOT_ANYWAY           4
+/* Polls with a message from one look at everything else to the next (a power of two). */
+#define BUSY_TURNS           8
 /* So many empty polls in a row make room for others that may want the core (a power of two). */
 #define YIELD_EVERY          2048
 
 static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
 {
-    const mca_btl_active_message_callback_t *reg = mca_btl_base_active_message_trigger + tag;
-    mca_btl_base_segment_t segment = { .seg_addr.pval = bytes, .seg_len = length };
-    mca_btl_base_descriptor_t descriptor = {
+    /* One thread polls at a time, and never from within a callback. */
+    static mca_btl_base_segment_t segment;
+    static mca_btl_base_descriptor_t descriptor = {
         .des_segments = &segment, .des_segment_count = 1,
     };
+    const mca_btl_active_message_callback_t *reg = mca_btl_base_active_message_trigger + tag;
 
+    segment.seg_addr.pval = bytes;
+    segment.seg_len = length;
     reg->cbfunc(&mca_btl_vmshm.super, tag, &descriptor, reg->cbdata);
 }
 
@@ -127,23 +132,18 @@ static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
     vmshm_store_release(&endpoint->consumed, endpoint->position);
 }
 
-/* With cells in flight they are taken back now, while the answer to this message is not yet being
- * written; without threads, that is, where nobody else can be in the sender's half. */
 static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
 {
     /* Of a peer that was silent for 2^32 slots the sum stays behind: that is safe. */
-    const uint64_t ack = endpoint->ack + (uint32_t) (low - (uint32_t) endpoint->ack);
-
-    vmshm_store_release(&endpoint->ack, ack);
-    if (0 != endpoint->cells_out && !opal_using_threads()) {
-        mca_btl_vmshm_reclaim_acked(endpoint);
-    }
+    vmshm_store_release(&endpoint->ack,
+                        endpoint->ack + (uint32_t) (low - (uint32_t) endpoint->ack));
 }
 
 /* A message that is not a short one, or not as it should be. Returns its slots, 0 for one after which
  * the next stands in another ring, -1: the peer is broken. *unshown grows by its bytes. */
-static int take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
-                size_t *unshown)
+static __opal_attribute_noinline__ int
+take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
+     size_t *unshown)
 {
     const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
     const uint32_t kind = VMSHM_SLOT_KIND(word), start = VMSHM_SLOT_START(word);
@@ -195,9 +195,11 @@ static inline bool is_short(uint64_t word)
            && NULL != mca_btl_base_active_message_trigger[VMSHM_SLOT_TAG(word)].cbfunc;
 }
 
-/* The message that stands at the position, and those behind it: `slot` and `word` are of the first. */
-static inline int take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
-                                uint64_t word, int budget)
+/* The message that stands at the position, and those behind it: `slot` and `word` are of the first.
+ * Inlined where it is called: some 4 ns of the 130 that a short message takes. */
+static inline __opal_attribute_always_inline__ int
+take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
+              int budget)
 {
     size_t unshown = 0;
     int count = 0;
@@ -205,7 +207,6 @@ static inline int take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct
     do {
         if (OPAL_LIKELY(is_short(word))) {
             take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
-            unshown += VMSHM_SLOT_BYTES;
             endpoint->position += 1;
             ++count;
         } else {
@@ -430,6 +431,11 @@ int mca_btl_vmshm_component_progress(void)
     }
 
     count = poll_hot();
+    /* While messages come, the rest has its turn now and then. */
+    if (count > 0 && opal_list_is_empty(&c->working) && 0 == vmshm_load_relaxed(&c->pulls_open)
+        && 0 != (++c->busy & (BUSY_TURNS - 1))) {
+        goto out;
+    }
     if (0 != c->cold_count) {
         count += poll_cold();
     }
@@ -455,6 +461,7 @@ int mca_btl_vmshm_component_progress(void)
         yield = 0 == (++c->quiet & (YIELD_EVERY - 1));
     }
 
+out:
     vmshm_store_release(&c->polling, 0);
     /* The message that is waited for may come from a process that has no core while this one polls.
      * Open MPI yields by itself only if it knows that its node is oversubscribed. */

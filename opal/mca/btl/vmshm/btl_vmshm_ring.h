@@ -70,31 +70,42 @@ mca_btl_vmshm_ring_inflight(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t p
     return endpoint->inflight + (position & endpoint->out_mask);
 }
 
+/* A message of `slots` slots is at the tail: no word may seem to stand behind it. */
+static inline void mca_btl_vmshm_ring_clear_next(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
+{
+    const uint64_t next = endpoint->tail + slots;
+    bool *stale = endpoint->stale + (endpoint->tail & endpoint->out_mask);
+
+    endpoint->stales -= stale[0];
+    stale[0] = false;
+    for (uint32_t i = 1; i < slots; ++i) {
+        endpoint->stales += !stale[i];
+        stale[i] = true;
+    }
+    stale = endpoint->stale + (next & endpoint->out_mask);
+    if (*stale) {
+        vmshm_store_relaxed(&endpoint->out[next & endpoint->out_mask].word,
+                            VMSHM_SLOT_CLEAR(next));
+        endpoint->stales -= 1;
+        *stale = false;
+    }
+}
+
 /* The message of `slots` slots at the tail is written: let the peer see it. */
 static inline void mca_btl_vmshm_ring_publish(mca_btl_vmshm_endpoint_t *endpoint, uint32_t kind,
                                               uint32_t slots, size_t start, size_t bytes,
                                               mca_btl_base_tag_t tag)
 {
     struct vmshm_slot *slot = mca_btl_vmshm_ring_slot(endpoint);
-    const uint64_t next = endpoint->tail + slots;
-    bool *stale = endpoint->stale + (endpoint->tail & endpoint->out_mask);
-
-    stale[0] = false;
-    if (slots > 1) {
-        memset(stale + 1, true, slots - 1);
-    }
-    stale = endpoint->stale + (next & endpoint->out_mask);
-    if (OPAL_UNLIKELY(*stale)) {
-        vmshm_store_relaxed(&endpoint->out[next & endpoint->out_mask].word,
-                            VMSHM_SLOT_CLEAR(next));
-        *stale = false;
+    if (slots > 1 || 0 != endpoint->stales) {
+        mca_btl_vmshm_ring_clear_next(endpoint, slots);
     }
     if (start >= VMSHM_SLOT_HEAD_BYTES) {
         slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->consumed);
     }
     /* Payload, cell, cleared slot, and our loads from what is acknowledged, come before the word. */
     vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->tail, start, bytes, kind, tag));
-    endpoint->tail = next;
+    endpoint->tail += slots;
 }
 
 static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *endpoint,
