@@ -177,8 +177,7 @@ start=$(now_ms)
 end_case mark
 took=$(($(written_ms "$work/mark.log") - start))
 if failed_by_itself && ((took < 10000)) \
-    && has_texts "$work/mark.log" 'is gone' 'Peer:    rank 1 ' \
-        'the host marked its VM as gone'; then
+    && says_lost "$work/mark.log" 1 'the host marked its VM as gone' 'is gone'; then
     pass "VM marked as gone by the host: the job ends after $took ms and names the peer"
 else
     echo "(exit status $rc after $took ms)" >>"$work/mark.log"
@@ -194,7 +193,7 @@ fi
 end_case limit
 took=$(($(written_ms "$work/limit.log") - start))
 if failed_by_itself && ((took >= 3500 && took < 15000)) \
-    && has_texts "$work/limit.log" 'is gone' 'Peer:    rank 1 ' 'gave no heartbeat' \
+    && says_lost "$work/limit.log" 1 'gave no heartbeat' 'is gone' \
         'raise btl_vmshm_silence_limit'; then
     pass "silence of 4 s, the limit: the job ends after $took ms and names the peer"
 else

@@ -110,6 +110,18 @@ has_texts() { # LOG TEXT...
     done
 }
 
+# Does LOG say that rank N is lost, and why? In a help text that has TEXT..., too; if mpirun lost that
+# (see telling_job), in the line with which the job ends.
+says_lost() { # LOG N WHY TEXT...
+    local log=$1
+    has_texts "$log" "$3" || return 1
+    if grep -q 'ORTE_ERROR_LOG: .*show_help\.c' "$log"; then
+        has_texts "$log" "btl vmshm: lost rank $2 "
+    else
+        has_texts "$log" "Peer:    rank $2 " "${@:4}"
+    fi
+}
+
 # How often a line of LOG holds TEXT.
 count_of() { # LOG TEXT
     grep -cF -- "$2" "$1" || true
