@@ -4,7 +4,7 @@
  */
 #include "opal_config.h"
 
-#include "unit.h"
+#include "side.h"
 
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
@@ -12,29 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "opal/runtime/opal.h"
-#include "opal/util/show_help.h"
 
-#define TAG        MCA_BTL_TAG_USR
 #define MAX_BYTES  (32u * 1024)
-#define REQUIRE(c) do { if (!(c)) { fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #c); \
-                                    exit(1); } } while (0)
-
-struct side {
-    const char *dir;
-    uint32_t vm;
-    int other;              /* socket to the other side */
-    size_t window_size;
-    unsigned int max_windows;
-    uint8_t job[16];
-    mca_btl_vmshm_endpoint_t *peer;
-};
 
 /* What has come and gone in this process. */
-static uint64_t arrived, completed, losses;
+static uint64_t arrived, completed;
 static uint32_t arrivals_seed;
 
 static uint32_t next_random(uint32_t *seed)
@@ -46,7 +30,7 @@ static uint32_t next_random(uint32_t *seed)
 /* Sizes around every threshold: nothing, inline, eager cells, large cells. */
 static size_t size_of_message(uint32_t *seed)
 {
-    static const size_t edges[] = { 8, 55, 56, 57, 4095, 4096, 4097, MAX_BYTES - 1, MAX_BYTES };
+    static const size_t edges[] = { 8, 24, 25, 116, 117, 8256, 8257, MAX_BYTES - 1, MAX_BYTES };
     const uint32_t r = next_random(seed);
 
     if (0 == r % 4) {
@@ -72,7 +56,7 @@ static void on_message(mca_btl_base_module_t *btl, mca_btl_base_tag_t tag,
 
     (void) btl;
     (void) context;
-    REQUIRE(TAG == tag && 1 == des->des_segment_count);
+    REQUIRE(SIDE_TAG == tag && 1 == des->des_segment_count);
     REQUIRE(des->des_segments->seg_len == expected);
     memcpy(&number, bytes, sizeof number);
     REQUIRE(number == arrived);
@@ -92,83 +76,10 @@ static void on_complete(mca_btl_base_module_t *btl, struct mca_btl_base_endpoint
     ++completed;
 }
 
-static void on_error(struct mca_btl_base_module_t *btl, int32_t flags, struct opal_proc_t *proc,
-                     char *text)
-{
-    (void) btl;
-    (void) proc;
-    (void) text;
-    REQUIRE(flags & MCA_BTL_ERROR_FLAGS_FATAL);
-    ++losses;
-}
-
 static void start(struct side *side)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    struct vmshm_join_options o = {
-        .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir,
-        .vm_id = (int) side->vm, .name = side->vm,
-    };
-    struct vmshm_error e;
-
-    REQUIRE(OPAL_SUCCESS == opal_init_util(NULL, NULL));
-    (void) opal_show_help_add_dir(UNIT_HELP_DIR);
-    REQUIRE(OPAL_SUCCESS == c->super.btl_version.mca_register_component_params());
-    if (0 != side->window_size) {
-        c->window_size = side->window_size;
-        c->max_windows = side->max_windows;
-    }
-    REQUIRE(OPAL_SUCCESS == c->super.btl_version.mca_open_component());
-    memcpy(o.job, side->job, sizeof o.job);
-    if (VMSHM_OK != vmshm_join(&o, &c->member, &e)) {
-        fprintf(stderr, "%s: %s: %s\n", e.file, e.field, e.detail);
-        exit(1);
-    }
-    REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_module_start());
-    mca_btl_base_active_message_trigger[TAG].cbfunc = on_message;
-    mca_btl_vmshm.super.btl_register_error(&mca_btl_vmshm.super, on_error);
+    side_start(side, on_message);
     arrivals_seed = 1 - side->vm + 1;
-}
-
-static void stop(void)
-{
-    mca_btl_vmshm.super.btl_finalize(&mca_btl_vmshm.super);
-}
-
-static void tell(const struct side *side, const void *data, size_t bytes)
-{
-    REQUIRE((ssize_t) bytes == write(side->other, data, bytes));
-}
-
-static void hear(const struct side *side, void *data, size_t bytes)
-{
-    REQUIRE((ssize_t) bytes == recv(side->other, data, bytes, MSG_WAITALL));
-}
-
-/* Wait until the other side is here, too. */
-static void meet(const struct side *side)
-{
-    char c = 'm';
-
-    tell(side, &c, 1);
-    hear(side, &c, 1);
-}
-
-/* As add_procs does. */
-static void connect_peer(struct side *side)
-{
-    struct vmshm_address own, other;
-    struct vmshm_error e;
-
-    vmshm_member_address(&mca_btl_vmshm_component.member, &own);
-    tell(side, &own, sizeof own);
-    hear(side, &other, sizeof other);
-    side->peer = mca_btl_vmshm_endpoint_get(&other, &e);
-    if (NULL == side->peer) {
-        fprintf(stderr, "%s: %s\n", e.field, e.detail);
-        exit(1);
-    }
-    mca_btl_vmshm_key_add(other.job);
 }
 
 static void send_one(struct side *side, uint64_t number, uint32_t *seed)
@@ -184,39 +95,9 @@ static void send_one(struct side *side, uint64_t number, uint32_t *seed)
     REQUIRE(NULL != des);
     fill(des->des_segments->seg_addr.pval, bytes, number);
     des->des_cbfunc = on_complete;
-    rc = mca_btl_vmshm_send(&mca_btl_vmshm.super, side->peer, des, TAG);
+    rc = mca_btl_vmshm_send(&mca_btl_vmshm.super, side->peer, des, SIDE_TAG);
     REQUIRE(OPAL_SUCCESS == rc || (1 == rc && 0 == number % 2));
     completed += 1 == rc;
-}
-
-/* Run both sides in processes of their own; 0 if both end well. */
-static int run_pair(const char *dir, int (*a)(struct side *), int (*b)(struct side *),
-                    const struct side *options)
-{
-    int (*run[2])(struct side *) = { a, b };
-    int sockets[2], result = 0;
-    pid_t pid[2];
-
-    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM, 0, sockets));
-    for (uint32_t vm = 0; vm < 2; ++vm) {
-        pid[vm] = fork();
-        if (0 == pid[vm]) {
-            struct side side = NULL == options ? (struct side) { 0 } : *options;
-
-            alarm(60);
-            close(sockets[1 - vm]);
-            side.dir = dir;
-            side.vm = vm;
-            side.other = sockets[vm];
-            exit(run[vm](&side));
-        }
-    }
-    close(sockets[0]);
-    close(sockets[1]);
-    for (int vm = 0; vm < 2; ++vm) {
-        result |= unit_wait(pid[vm]);
-    }
-    return result;
 }
 
 /* --- both send and receive at once: order, content, one completion each, the ring grows */
@@ -228,7 +109,7 @@ static int exchange(struct side *side)
     uint32_t seed = side->vm + 1;
 
     start(side);
-    connect_peer(side);
+    side_connect(side);
     for (uint64_t n = 0; n < MANY; ++n) {
         send_one(side, n, &seed);
         mca_btl_vmshm_component_progress();
@@ -238,15 +119,15 @@ static int exchange(struct side *side)
     }
     REQUIRE(MANY == arrived && MANY == completed);
     REQUIRE(opal_list_is_empty(&side->peer->pending) && 0 == side->peer->callbacks);
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
 static void test_exchange(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, exchange, exchange, NULL));
+    assert_int_equal(0, side_run_pair(*state, exchange, exchange, NULL));
 }
 
 /* --- nobody receives for a while: nothing is refused, nothing is lost, memory is not exceeded */
@@ -256,31 +137,31 @@ static int flood(struct side *side)
     uint32_t seed = side->vm + 1;
 
     start(side);
-    connect_peer(side);
+    side_connect(side);
     for (uint64_t n = 0; n < 3000; ++n) {
         send_one(side, n, &seed);
     }
     REQUIRE(!opal_list_is_empty(&side->peer->pending));
     REQUIRE(mca_btl_vmshm_component.arena.count <= side->max_windows);
-    meet(side);
+    side_meet(side);
     while (completed < 3000) {
         mca_btl_vmshm_component_progress();
     }
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
 static int drain(struct side *side)
 {
     start(side);
-    connect_peer(side);
-    meet(side);
+    side_connect(side);
+    side_meet(side);
     while (arrived < 3000) {
         mca_btl_vmshm_component_progress();
     }
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
@@ -289,7 +170,7 @@ static void test_flood(void **state)
     const struct side small = { .window_size = 256 * 1024, .max_windows = 2 };
 
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, flood, drain, &small));
+    assert_int_equal(0, side_run_pair(*state, flood, drain, &small));
 }
 
 /* --- the ring grows to its limit, and its old memory is taken back */
@@ -300,20 +181,20 @@ static int grow(struct side *side)
     uint64_t n = 0;
 
     start(side);
-    connect_peer(side);
-    meet(side);
+    side_connect(side);
+    side_meet(side);
     while (side->peer->out_slots < mca_btl_vmshm_component.ring_slots_max) {
         REQUIRE(n < 100000);
         send_one(side, n++, &seed);
         mca_btl_vmshm_component_progress();
     }
-    tell(side, &n, sizeof n);
+    side_tell(side, &n, sizeof n);
     while (completed < n) {
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(0 == side->peer->old_offset);
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
@@ -322,8 +203,8 @@ static int follow(struct side *side)
     uint64_t n;
 
     start(side);
-    connect_peer(side);
-    meet(side);
+    side_connect(side);
+    side_meet(side);
     /* Slowly, so that the ring fills. */
     while (recv(side->other, &n, sizeof n, MSG_DONTWAIT) != sizeof n) {
         mca_btl_vmshm_component_progress();
@@ -334,15 +215,15 @@ static int follow(struct side *side)
     }
     REQUIRE(NULL != side->peer->in);
     REQUIRE(side->peer->in_mask + 1 == mca_btl_vmshm_component.ring_slots_max);
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
 static void test_growth(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, grow, follow, NULL));
+    assert_int_equal(0, side_run_pair(*state, grow, follow, NULL));
 }
 
 /* --- a peer that was never added is heard, if it holds the job's key, and not before */
@@ -353,13 +234,13 @@ static int speak(struct side *side)
 
     side->job[0] = 7;
     start(side);
-    connect_peer(side);
+    side_connect(side);
     for (uint64_t n = 0; n < 10; ++n) {
         send_one(side, n, &seed);
     }
-    meet(side);
-    meet(side);
-    stop();
+    side_meet(side);
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
@@ -369,9 +250,9 @@ static int listen_late(struct side *side)
 
     start(side);
     vmshm_member_address(&mca_btl_vmshm_component.member, &own);
-    tell(side, &own, sizeof own);
-    hear(side, &other, sizeof other);
-    meet(side);
+    side_tell(side, &own, sizeof own);
+    side_hear(side, &other, sizeof other);
+    side_meet(side);
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
@@ -380,15 +261,15 @@ static int listen_late(struct side *side)
     while (arrived < 10) {
         mca_btl_vmshm_component_progress();
     }
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
 static void test_heard_before_known(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, listen_late, speak, NULL));
+    assert_int_equal(0, side_run_pair(*state, listen_late, speak, NULL));
 }
 
 /* --- payload that looks like messages of a later lap, in slots where later messages begin */
@@ -416,8 +297,8 @@ static int mimic(struct side *side)
     uint8_t message[1024];
 
     start(side);
-    mca_btl_base_active_message_trigger[TAG].cbfunc = on_words;
-    connect_peer(side);
+    mca_btl_base_active_message_trigger[SIDE_TAG].cbfunc = on_words;
+    side_connect(side);
     for (uint64_t n = 0; n < MANY; ++n) {
         const size_t bytes = 8 + size_of_message(&seed) % 1000;
 
@@ -430,7 +311,7 @@ static int mimic(struct side *side)
             memset(message, 0, sizeof message);
             for (uint64_t line = 1; VMSHM_SLOT_BYTES * line - 12 + 8 <= bytes; ++line) {
                 const uint64_t word = VMSHM_SLOT_WORD(tail + line + slots, 12, 8,
-                                                      VMSHM_SLOT_INLINE, TAG);
+                                                      VMSHM_SLOT_INLINE, SIDE_TAG);
                 memcpy(message + VMSHM_SLOT_BYTES * line - 12, &word, sizeof word);
             }
             memcpy(message, &n, sizeof n);
@@ -438,7 +319,7 @@ static int mimic(struct side *side)
                 message[bytes - 1] = (uint8_t) n;
             }
             if (OPAL_SUCCESS == mca_btl_vmshm_sendi(&mca_btl_vmshm.super, side->peer, NULL, message,
-                                                    bytes, 0, MCA_BTL_NO_ORDER, 0, TAG, NULL)) {
+                                                    bytes, 0, MCA_BTL_NO_ORDER, 0, SIDE_TAG, NULL)) {
                 break;
             }
             mca_btl_vmshm_component_progress();
@@ -450,15 +331,15 @@ static int mimic(struct side *side)
     while (arrived < MANY) {
         mca_btl_vmshm_component_progress();
     }
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
 static void test_payload_like_words(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, mimic, mimic, NULL));
+    assert_int_equal(0, side_run_pair(*state, mimic, mimic, NULL));
 }
 
 /* --- what a broken peer may write: each is noticed, nothing of it is used */
@@ -479,7 +360,7 @@ static bool forged_head, forged_offset;
 static int forger(struct side *side)
 {
     start(side);
-    connect_peer(side);
+    side_connect(side);
     if (forged_offset) {
         /* The ring's offset leads into the other VM's section. */
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
@@ -495,9 +376,9 @@ static int forger(struct side *side)
     } else {
         forge(side, forged_word, &forged_ref);
     }
-    meet(side);
-    meet(side);
-    stop();
+    side_meet(side);
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
@@ -506,23 +387,23 @@ static int victim(struct side *side)
     uint32_t seed = side->vm + 1;
 
     start(side);
-    connect_peer(side);
+    side_connect(side);
     if (forged_head) {
         send_one(side, 1, &seed);       /* one that asks for the peer's head */
     }
-    meet(side);
-    for (int i = 0; i < 100000 && 0 == losses; ++i) {
+    side_meet(side);
+    for (int i = 0; i < 100000 && 0 == side_losses; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == losses);
+    REQUIRE(1 == side_losses);
     REQUIRE(MCA_BTL_VMSHM_FATE_BROKEN == side->peer->fate);
     REQUIRE(0 == arrived);
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == losses && NULL == side->peer->in);
-    meet(side);
-    stop();
+    REQUIRE(1 == side_losses && NULL == side->peer->in);
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
@@ -531,27 +412,27 @@ static void broken(void **state, uint64_t word, uint64_t offset, uint64_t length
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
     forged_word = word;
     forged_ref = (struct vmshm_cell_ref) { offset, length };
-    assert_int_equal(0, run_pair(*state, victim, forger, NULL));
+    assert_int_equal(0, side_run_pair(*state, victim, forger, NULL));
     unlink(unit_path(*state, "segment"));
 }
 
 static void test_broken_peer(void **state)
 {
-    const uint64_t cell = VMSHM_SLOT_WORD(0, 12, 0, VMSHM_SLOT_CELL, TAG);
+    const uint64_t cell = VMSHM_SLOT_WORD(0, 12, 0, VMSHM_SLOT_CELL, SIDE_TAG);
 
     broken(state, cell, 0, 64);                                         /* the header */
     broken(state, cell, UINT64_MAX - 8, 64);                            /* wraps around */
     broken(state, cell, VMSHM_HEADER_BYTES + 4096, UINT64_MAX);
     broken(state, cell, VMSHM_HEADER_BYTES + 20 * UNIT_MIB, 0);
     broken(state, cell, UINT64_C(1) << 40, 1);
-    broken(state, VMSHM_SLOT_WORD(0, 12, VMSHM_INLINE_SLOTS * 32 - 11, VMSHM_SLOT_INLINE, TAG), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 8, VMSHM_SHORT_BYTES + 1, VMSHM_SLOT_INLINE, TAG), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 6, 8, VMSHM_SLOT_INLINE, TAG), 0, 0);      /* over the word */
-    broken(state, VMSHM_SLOT_WORD(0, 10, 8, VMSHM_SLOT_INLINE, TAG), 0, 0);     /* over the ack */
-    broken(state, VMSHM_SLOT_WORD(0, 12, 8, 7, TAG), 0, 0);             /* no such kind */
-    broken(state, VMSHM_SLOT_WORD(0, 12, 8, 0, TAG), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_INLINE, TAG + 1), 0, 0);
-    broken(state, VMSHM_SLOT_WORD(0, 8, 8, VMSHM_SLOT_INLINE, TAG + 1), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, VMSHM_INLINE_SLOTS * 32 - 11, VMSHM_SLOT_INLINE, SIDE_TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 8, VMSHM_SHORT_BYTES + 1, VMSHM_SLOT_INLINE, SIDE_TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 6, 8, VMSHM_SLOT_INLINE, SIDE_TAG), 0, 0);      /* over the word */
+    broken(state, VMSHM_SLOT_WORD(0, 10, 8, VMSHM_SLOT_INLINE, SIDE_TAG), 0, 0);     /* over the ack */
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, 7, SIDE_TAG), 0, 0);             /* no such kind */
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, 0, SIDE_TAG), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_INLINE, SIDE_TAG + 1), 0, 0);
+    broken(state, VMSHM_SLOT_WORD(0, 8, 8, VMSHM_SLOT_INLINE, SIDE_TAG + 1), 0, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_SWITCH, 0), 0, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_SWITCH, 0), UINT64_MAX - 63, 0);
     broken(state, VMSHM_SLOT_WORD(0, 12, 8, VMSHM_SLOT_CHANNEL, 0), 0, 0);
@@ -573,11 +454,11 @@ static int die(struct side *side)
     uint32_t seed = side->vm + 1;
 
     start(side);
-    connect_peer(side);
+    side_connect(side);
     for (uint64_t n = 0; n < 10; ++n) {
         send_one(side, n, &seed);
     }
-    meet(side);
+    side_meet(side);
     _exit(0);                       /* without leaving: the slot stays, the lock goes */
 }
 
@@ -585,8 +466,8 @@ static int die(struct side *side)
 static int survive(struct side *side)
 {
     start(side);
-    connect_peer(side);
-    meet(side);
+    side_connect(side);
+    side_meet(side);
     pid_t sibling = fork();
     if (0 == sibling) {
         struct vmshm_join_options o = {
@@ -601,21 +482,21 @@ static int survive(struct side *side)
         }
         _exit(0);
     }
-    while (0 == losses) {
+    while (0 == side_losses) {
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
     REQUIRE(10 == arrived);         /* what it sent before it died is delivered */
     REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == side->peer->fate);
     REQUIRE(0 == unit_wait(sibling));
-    stop();
+    side_stop();
     return 0;
 }
 
 static void test_death(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, survive, die, NULL));
+    assert_int_equal(0, side_run_pair(*state, survive, die, NULL));
 }
 
 static int leave_early(struct side *side)
@@ -623,35 +504,35 @@ static int leave_early(struct side *side)
     uint32_t seed = side->vm + 1;
 
     start(side);
-    connect_peer(side);
+    side_connect(side);
     for (uint64_t n = 0; n < 10; ++n) {
         send_one(side, n, &seed);
     }
-    meet(side);
-    stop();
+    side_meet(side);
+    side_stop();
     return 0;
 }
 
 static int see_it_leave(struct side *side)
 {
     start(side);
-    connect_peer(side);
-    meet(side);
+    side_connect(side);
+    side_meet(side);
     while (MCA_BTL_VMSHM_FATE_ALIVE == side->peer->fate || !side->peer->attended) {
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
     REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate);
-    REQUIRE(10 == arrived && 0 == losses);
+    REQUIRE(10 == arrived && 0 == side_losses);
     REQUIRE(0 == side->peer->control.length && 0 == side->peer->grown_count);
-    stop();
+    side_stop();
     return 0;
 }
 
 static void test_orderly_leave(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
-    assert_int_equal(0, run_pair(*state, see_it_leave, leave_early, NULL));
+    assert_int_equal(0, side_run_pair(*state, see_it_leave, leave_early, NULL));
 }
 
 int main(void)

@@ -93,9 +93,10 @@ static int mca_btl_vmshm_component_register(void)
     register_number("ring_slots_max", "Slots that the ring of a busy pair grows to; a power of two "
                     "(default: 1024)", OPAL_INFO_LVL_5, &c->ring_slots_max);
     c->far_ns = 80;
-    register_number("far_ns", "A peer is far, and eager messages from 2 KiB on are written past the "
-                    "caches, if it takes more nanoseconds to read a line that it wrote; 0: all are, "
-                    "1000000: none is (default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
+    register_number("far_ns", "A peer is far if it takes more nanoseconds to read a line that it "
+                    "wrote: large messages, and eager ones from 1536 bytes on of which several are "
+                    "under way, are written past the caches; 0: all are far, 1000000: none is "
+                    "(default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
     c->pool_size = 2 * 1024 * 1024;
     (void) mca_base_component_var_register(&c->super.btl_version, "pool_size",
                                            "Bytes of the segment that large messages to near peers "

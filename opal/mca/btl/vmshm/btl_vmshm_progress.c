@@ -44,13 +44,15 @@ static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
     reg->cbfunc(&mca_btl_vmshm.super, tag, &descriptor, reg->cbdata);
 }
 
-/* The lines travel while the upper layer reads the header and looks for the receive. */
+/* The lines travel while the upper layer reads the header and looks for the receive. None beyond the
+ * end: the sender may be writing there. */
 static inline void fetch(const void *from, size_t bytes)
 {
-    const uint8_t *line = from;
+    const uint8_t *end = (const uint8_t *) from + (bytes < FETCH_BYTES ? bytes : FETCH_BYTES);
+    const uint8_t *line = (const uint8_t *) ((uintptr_t) from & ~(uintptr_t) (VMSHM_LINE_BYTES - 1));
 
-    for (size_t at = 0; at < bytes && at < FETCH_BYTES; at += VMSHM_LINE_BYTES) {
-        __builtin_prefetch(line + at);
+    for (; line < end; line += VMSHM_LINE_BYTES) {
+        __builtin_prefetch(line);
     }
 }
 
@@ -172,9 +174,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         return -1;
     }
     if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
-        if (slots > 1) {
-            fetch((const uint8_t *) slot + VMSHM_LINE_BYTES, slots * VMSHM_SLOT_BYTES);
-        }
+        fetch(slot, slots * VMSHM_SLOT_BYTES);
         deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
     } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == kind)) {
         bytes = take_cell(endpoint, slot, tag);

@@ -1,0 +1,301 @@
+/* Large messages between two processes: what register_mem() offers, get() fetches. */
+#include "opal_config.h"
+
+#include "side.h"
+
+#include "btl_vmshm_ring.h"
+#include "btl_vmshm_stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MOST (1024u * 1024)
+
+/* Instead of the one that looks into ob1's requests: here each buffer is long enough. */
+bool mca_btl_vmshm_ob1_fits(const void *cbdata, size_t size)
+{
+    (void) cbdata;
+    return size <= MOST;
+}
+
+static unsigned int told, got;
+
+static void on_message(mca_btl_base_module_t *btl, mca_btl_base_tag_t tag,
+                       mca_btl_base_descriptor_t *des, void *context)
+{
+    (void) btl;
+    (void) tag;
+    (void) des;
+    (void) context;
+    ++told;
+}
+
+static void on_got(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
+                   void *local_address, struct mca_btl_base_registration_handle_t *local_handle,
+                   void *context, void *cbdata, int status)
+{
+    (void) btl;
+    (void) endpoint;
+    (void) local_address;
+    (void) local_handle;
+    (void) context;
+    (void) cbdata;
+    REQUIRE(OPAL_SUCCESS == status);
+    ++got;
+}
+
+static uint8_t byte_of(size_t size, size_t at)
+{
+    return (uint8_t) (size * 31 + at * 7 + at / 4096);
+}
+
+static const size_t sizes[] = {
+    1, 63, 64, 4095, 4096, 4097, 8191, 8192, 8193, 16384, 32767, 65536, 100000, 262143, MOST,
+};
+enum { SIZES = sizeof sizes / sizeof sizes[0] };
+
+static struct mca_btl_base_registration_handle_t *offer(struct side *side, uint8_t *from,
+                                                        size_t size)
+{
+    struct mca_btl_base_registration_handle_t *handle;
+
+    for (size_t i = 0; i < size; ++i) {
+        from[i] = byte_of(size, i);
+    }
+    handle = mca_btl_vmshm_register_mem(&mca_btl_vmshm.super, side->peer, from, size,
+                                        MCA_BTL_REG_FLAG_REMOTE_READ);
+    REQUIRE(NULL != handle);
+    side_tell(side, handle, sizeof *handle);
+    return handle;
+}
+
+/* The other side's word that it has all: in the ring, behind its pulls, as the upper layer's is. */
+static void tell_done(const struct side *side)
+{
+    while (OPAL_SUCCESS != mca_btl_vmshm_sendi(&mca_btl_vmshm.super, side->peer, NULL, "done", 4, 0,
+                                               MCA_BTL_NO_ORDER, 0, SIDE_TAG, NULL)) {
+        mca_btl_vmshm_component_progress();
+    }
+}
+
+static void push_until_told(unsigned int count)
+{
+    while (told < count) {
+        mca_btl_vmshm_component_progress();
+    }
+}
+
+static void ask(const struct side *side, uint8_t *to, size_t size,
+                struct mca_btl_base_registration_handle_t *remote)
+{
+    REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_get(&mca_btl_vmshm.super, side->peer, to, 0, NULL, remote,
+                                              size, 0, MCA_BTL_NO_ORDER, on_got, NULL, NULL));
+}
+
+static void progress_until(unsigned int count)
+{
+    while (got < count) {
+        mca_btl_vmshm_component_progress();
+    }
+}
+
+static void require_content(const uint8_t *to, size_t size)
+{
+    for (size_t i = 0; i < size; ++i) {
+        REQUIRE(byte_of(size, i) == to[i]);
+    }
+}
+
+/* All sizes one after the other, then all at once. */
+static int pusher(struct side *side)
+{
+    struct mca_btl_base_registration_handle_t *handles[SIZES];
+    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    uint8_t *from[SIZES];
+
+    side_start(side, on_message);
+    side_connect(side);
+    for (int i = 0; i < SIZES; ++i) {
+        from[i] = malloc(sizes[i]);
+        handles[i] = offer(side, from[i], sizes[i]);
+        push_until_told((unsigned int) i + 1);
+        REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handles[i]));
+    }
+    for (int i = 0; i < SIZES; ++i) {
+        handles[i] = offer(side, from[i], sizes[i]);
+    }
+    push_until_told(SIZES + 1);
+    for (int i = 0; i < SIZES; ++i) {
+        REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handles[i]));
+        free(from[i]);
+    }
+    REQUIRE(0 == side->peer->pool_out);
+    while (!side->peer->attended) {
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate && 0 == side_losses);
+    REQUIRE(arena->pool_count == arena->pool_room);
+    side_stop();
+    return 0;
+}
+
+/* The second time in the other order: what was sent ahead of its pull is dropped and comes again. */
+static int puller(struct side *side)
+{
+    struct mca_btl_base_registration_handle_t remote[SIZES];
+    uint8_t *to[SIZES];
+
+    side_start(side, on_message);
+    side_connect(side);
+    for (int i = 0; i < SIZES; ++i) {
+        to[i] = calloc(1, sizes[i]);
+        side_hear(side, &remote[i], sizeof remote[i]);
+        if (0 == i % 2) {
+            usleep(2000);
+        }
+        ask(side, to[i], sizes[i], &remote[i]);
+        progress_until((unsigned int) i + 1);
+        require_content(to[i], sizes[i]);
+        memset(to[i], 0, sizes[i]);
+        tell_done(side);
+    }
+    for (int i = 0; i < SIZES; ++i) {
+        side_hear(side, &remote[i], sizeof remote[i]);
+    }
+    usleep(2000);
+    for (int i = SIZES - 1; i >= 0; --i) {
+        ask(side, to[i], sizes[i], &remote[i]);
+    }
+    progress_until(2 * SIZES);
+    for (int i = 0; i < SIZES; ++i) {
+        require_content(to[i], sizes[i]);
+        free(to[i]);
+    }
+    tell_done(side);
+    side_stop();
+    return 0;
+}
+
+static void transfer(void **state, void (*configure)(mca_btl_vmshm_component_t *))
+{
+    const struct side options = { .configure = configure };
+
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, pusher, puller, &options));
+}
+
+static void test_streams(void **state)
+{
+    transfer(state, NULL);
+}
+
+static void without_pool(mca_btl_vmshm_component_t *c)
+{
+    c->pool_size = 0;
+}
+
+static void test_streams_without_pool(void **state)
+{
+    transfer(state, without_pool);
+}
+
+/* Two places, which both directions of the second test would like to have more of. */
+static void small_pool(mca_btl_vmshm_component_t *c)
+{
+    c->pool_size = 2 * MCA_BTL_VMSHM_POOL_CHUNK;
+}
+
+static void test_streams_small_pool(void **state)
+{
+    transfer(state, small_pool);
+}
+
+static void all_far(mca_btl_vmshm_component_t *c)
+{
+    c->far_ns = 0;
+}
+
+static void test_streams_far(void **state)
+{
+    transfer(state, all_far);
+}
+
+/* --- a chunk that is not as it should be */
+
+static struct vmshm_chunk forged;
+
+static int forger(struct side *side)
+{
+    static uint8_t from[8192];
+    struct vmshm_chunk *chunk;
+
+    side_start(side, on_message);
+    side_connect(side);
+    (void) offer(side, from, sizeof from);
+    OPAL_THREAD_LOCK(&side->peer->lock);
+    REQUIRE(mca_btl_vmshm_stream_push(side->peer) > 0);
+    OPAL_THREAD_UNLOCK(&side->peer->lock);
+    chunk = mca_btl_vmshm_chunk_at(side->peer->channel, 0, MCA_BTL_VMSHM_CHUNKS - 1);
+    if (0 != forged.place) {
+        chunk->place = forged.place;
+    }
+    chunk->length = forged.length;
+    side_meet(side);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int victim(struct side *side)
+{
+    struct mca_btl_base_registration_handle_t remote;
+    static uint8_t to[8192];
+
+    side_start(side, on_message);
+    side_connect(side);
+    side_hear(side, &remote, sizeof remote);
+    side_meet(side);
+    ask(side, to, sizeof to, &remote);
+    for (int i = 0; i < 100000 && 0 == side_losses; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_BROKEN == side->peer->fate);
+    REQUIRE(0 == strcmp(side->peer->broken_field, "chunk") && 0 == got);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void broken(void **state, uint64_t place, uint64_t length)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    forged = (struct vmshm_chunk) { .place = place, .length = length };
+    assert_int_equal(0, side_run_pair(*state, forger, victim, NULL));
+    unlink(unit_path(*state, "segment"));
+}
+
+static void test_broken_chunk(void **state)
+{
+    broken(state, 64, 4096);                                /* the header */
+    broken(state, UINT64_MAX - 8, 4096);                    /* wraps around */
+    broken(state, VMSHM_HEADER_BYTES + 4096, 4096);         /* no window */
+    broken(state, UINT64_C(1) << 40, 1);
+    broken(state, 0, 0);
+    broken(state, 0, 8193);                                 /* more than the rest of the message */
+    broken(state, 0, UINT64_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_streams, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_streams_without_pool, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_streams_small_pool, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_streams_far, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_broken_chunk, unit_setup, unit_teardown),
+    };
+
+    return cmocka_run_group_tests_name("streams", tests, NULL, NULL);
+}
