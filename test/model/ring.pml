@@ -3,10 +3,10 @@
  *
  * Mirrors, in opal/mca/btl/vmshm/:
  *   sender    ring_has_room, ring_publish, ring_publish_cell, ring_make_room, reclaim_acked
- *             (btl_vmshm_ring.h); send, try_send, flush (btl_vmshm_send.c); send_now
- *             (btl_vmshm_sendi.c); make_ring, ring_grow, reclaim (btl_vmshm_open.c); cell_take,
+ *             (btl_vmshm_ring.h); send, try_send, flush (btl_vmshm_send.c);
+ *             send_now, send_short (btl_vmshm_sendi.c); make_ring, ring_grow, reclaim (btl_vmshm_open.c); cell_take,
  *             cell_give, ring_give (btl_vmshm_arena.c); take_leave (btl_vmshm_liveness.c)
- *   receiver  poll, take_cell, take_inline, check_silent, show_head (btl_vmshm_progress.c);
+ *   receiver  take_messages, take, take_cell, take_short, check_silent, show_head (btl_vmshm_progress.c);
  *             ring_follow, take_ring (btl_vmshm_listen.c); attend_to (btl_vmshm_liveness.c)
  *   monitor   fate_of, tick (btl_vmshm_liveness.c)
  *
@@ -22,6 +22,8 @@
  *   DEATH     either process may stop for ever at any step
  *   SILENCE   the monitor may call the receiver silent although it only is slow
  *   TSO       see memory.pml
+ * An acknowledgement may come with any message or with none, as short ones have none. A cell that is
+ * taken and written ahead of its message (own_next_cell) is a cell that is taken earlier here.
  * A message that does not fit before the ring's end is preceded by a padding message, or, with
  * -DAVOID_END, takes one slot (in the code: a cell). The padding waits for room of its own here; to
  * wait for room for both, as the code does, is one of the orders that this allows.

@@ -8,7 +8,8 @@
  * Each stream must arrive whole and once, whatever the sender sent ahead and the receiver dropped,
  * and nobody may wait for ever. A stream may also be withdrawn without a pull (the upper layer sends
  * it another way). Channel and pulls are queues here: that a queue in shared memory keeps its order
- * and content is what ring.pml shows, and a place of the channel is a slot of one line for it.
+ * and content is what ring.pml shows, and the description of a chunk is a slot of one line for it. Its bytes
+ * stand in memory that the sender writes again only when the chunk was taken (btl_vmshm_place.c).
  *
  * Bounds: STREAMS streams of CHUNKS chunks, a channel of PLACES places. Streams know of each other only
  * what stands before them in the channel; three are enough for one that is lost, one that is asked
