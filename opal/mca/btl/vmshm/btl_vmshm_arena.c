@@ -246,7 +246,9 @@ uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes
 static void fill_pool(mca_btl_vmshm_arena_t *arena)
 {
     const size_t stride = MCA_BTL_VMSHM_POOL_CHUNK + VMSHM_LINE_BYTES;
-    const uint32_t room = (uint32_t) (mca_btl_vmshm_component.pool_size / MCA_BTL_VMSHM_POOL_CHUNK);
+    const size_t most = mca_btl_vmshm_component.window_size / 2;
+    const size_t size = mca_btl_vmshm_component.pool_size;
+    const uint32_t room = (uint32_t) ((size < most ? size : most) / MCA_BTL_VMSHM_POOL_CHUNK);
     uint64_t first;
 
     arena->pool = malloc((room + 1) * sizeof *arena->pool);

@@ -101,7 +101,8 @@ static int mca_btl_vmshm_component_register(void)
     (void) mca_base_component_var_register(&c->super.btl_version, "pool_size",
                                            "Bytes of the segment that large messages to near peers "
                                            "go round and round in: as much as a core's own caches "
-                                           "hold, or more; 0: none (default: 2097152)",
+                                           "hold, or more; at most half a window, 0: none "
+                                           "(default: 2097152)",
                                            MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
                                            MCA_BASE_VAR_SCOPE_READONLY, &c->pool_size);
     c->silence_warning = 30;
