@@ -188,6 +188,10 @@ static int grow(struct side *side)
         send_one(side, n++, &seed);
         mca_btl_vmshm_component_progress();
     }
+    /* The last one is one whose completion waits for the peer: then the old ring was left, too. */
+    if (n % 2 != 0) {
+        send_one(side, n++, &seed);
+    }
     side_tell(side, &n, sizeof n);
     while (completed < n) {
         mca_btl_vmshm_component_progress();

@@ -130,7 +130,7 @@ static int pusher(struct side *side)
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handles[i]));
         free(from[i]);
     }
-    REQUIRE(0 == side->peer->pool_out);
+    REQUIRE(0 == side->peer->streams->pool_out);
     while (!side->peer->attended) {
         mca_btl_vmshm_component_progress();
         usleep(1000);
@@ -237,7 +237,7 @@ static int forger(struct side *side)
     OPAL_THREAD_LOCK(&side->peer->lock);
     REQUIRE(mca_btl_vmshm_stream_push(side->peer) > 0);
     OPAL_THREAD_UNLOCK(&side->peer->lock);
-    chunk = mca_btl_vmshm_chunk_at(side->peer->channel, 0, MCA_BTL_VMSHM_CHUNKS - 1);
+    chunk = mca_btl_vmshm_chunk_at(side->peer->streams->channel, 0, MCA_BTL_VMSHM_CHUNKS - 1);
     if (0 != forged.place) {
         chunk->place = forged.place;
     }

@@ -13,7 +13,7 @@
  *   the sender's half of a ring         btl_vmshm_ring.h, btl_vmshm_send.c, btl_vmshm_sendi.c
  *   the receiver's half                 btl_vmshm_progress.c
  *   large messages                      btl_vmshm_stream.h, btl_vmshm_stream_out.c,
- *                                       btl_vmshm_stream_in.c
+ *                                       btl_vmshm_stream_in.c, btl_vmshm_streams.c
  *   where their bytes stand meanwhile   btl_vmshm_place.c
  *   near and far peers                  btl_vmshm_distance.c
  *   dead and silent peers               btl_vmshm_liveness.c
@@ -47,7 +47,7 @@ BEGIN_C_DECLS
 enum { MCA_BTL_VMSHM_CELL_EAGER = 0, MCA_BTL_VMSHM_CELL_MAX = 1, MCA_BTL_VMSHM_CELL_CLASSES = 2 };
 
 struct mca_btl_vmshm_frag_t;
-typedef struct mca_btl_vmshm_stream_t mca_btl_vmshm_stream_t;
+typedef struct mca_btl_vmshm_streams_t mca_btl_vmshm_streams_t;
 
 /* What a slot of our ring holds until the peer has consumed it. */
 struct mca_btl_vmshm_inflight_t {
@@ -106,21 +106,6 @@ struct mca_btl_base_endpoint_t {
     uint64_t old_last;                  /* position of the switch to the present one */
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
-    struct vmshm_channel *channel;      /* for the bytes of streams, NULL until the first */
-    uint64_t channel_offset;
-    bool channel_told;                  /* the peer knows where it is, or will before it is used */
-    uint64_t chunks_out;                /* put into it */
-    uint64_t chunks_taken;              /* of these, as last read from the peer */
-    uint64_t own_places;                /* where chunks stand: btl_vmshm_place.c */
-    uint64_t *pool_places;              /* [MCA_BTL_VMSHM_CHUNKS], which end with that chunk, or 0 */
-    uint32_t pool_out;                  /* how many of these are not 0 */
-    uint32_t pool_used;                 /* bytes of the next one, that is being filled */
-    uint64_t pool_place;
-    size_t unsampled;                   /* bytes since the distance was timed */
-    mca_btl_vmshm_stream_t *stream;     /* that is being pushed, or NULL */
-    opal_list_t offered;                /* streams: see btl_vmshm_stream_out.c */
-    opal_list_t awaited;
-    opal_list_t running;
     uint64_t messages;                  /* sent so far */
     uint64_t bytes;
 
@@ -132,12 +117,7 @@ struct mca_btl_base_endpoint_t {
     uint64_t consumed;                  /* what my_head says */
     uint64_t head_offset;
 
-    const struct vmshm_channel *channel_in;
-    uint32_t chunks_mask;
-    uint64_t chunks_in;                 /* taken from it */
-    bool pulling;                       /* streams are awaited */
-    opal_list_t pulls;
-    opal_mutex_t pull_lock;             /* these two */
+    mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first */
 
     /* Who it is. */
     uint32_t vm;

@@ -3,6 +3,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm.h"
+#include "btl_vmshm_stream.h"
 #include "btl_vmshm_connect.h"
 
 #include <stdlib.h>
@@ -16,11 +17,6 @@ static void endpoint_construct(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_CONSTRUCT(&endpoint->lock, opal_mutex_t);
     OBJ_CONSTRUCT(&endpoint->pending, opal_list_t);
     OBJ_CONSTRUCT(&endpoint->done, opal_list_t);
-    OBJ_CONSTRUCT(&endpoint->offered, opal_list_t);
-    OBJ_CONSTRUCT(&endpoint->awaited, opal_list_t);
-    OBJ_CONSTRUCT(&endpoint->running, opal_list_t);
-    OBJ_CONSTRUCT(&endpoint->pulls, opal_list_t);
-    OBJ_CONSTRUCT(&endpoint->pull_lock, opal_mutex_t);
 }
 
 static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
@@ -29,14 +25,11 @@ static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_DESTRUCT(&endpoint->lock);
     OBJ_DESTRUCT(&endpoint->pending);
     OBJ_DESTRUCT(&endpoint->done);
-    OBJ_DESTRUCT(&endpoint->offered);
-    OBJ_DESTRUCT(&endpoint->awaited);
-    OBJ_DESTRUCT(&endpoint->running);
-    OBJ_DESTRUCT(&endpoint->pulls);
-    OBJ_DESTRUCT(&endpoint->pull_lock);
+    if (NULL != endpoint->streams) {
+        OBJ_RELEASE(endpoint->streams);
+    }
     free(endpoint->inflight);
     free(endpoint->stale);
-    free(endpoint->pool_places);
     free(endpoint->grown);
 }
 
@@ -108,7 +101,9 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
     roster_remove(c->hot, &c->hot_count, endpoint);
     roster_remove(c->cold, &c->cold_count, endpoint);
     endpoint->in = NULL;
-    endpoint->channel_in = NULL;
+    if (NULL != endpoint->streams) {
+        endpoint->streams->channel_in = NULL;
+    }
     endpoint->peer_head = NULL;
     if (0 != endpoint->control.length) {
         vmshm_reader_leave(&c->member, endpoint->vm, endpoint->control.index);

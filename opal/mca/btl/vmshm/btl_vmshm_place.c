@@ -13,8 +13,6 @@
 
 #include "btl_vmshm_stream.h"
 
-#include <stdlib.h>
-
 #define OWN_CHUNK      8192u
 /* A stream is cut in at least two, so that both sides copy at the same time. */
 #define LEAST_CHUNK    4096u
@@ -26,85 +24,86 @@
 
 bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    if (NULL == endpoint->pool_places) {
-        endpoint->pool_places = calloc(MCA_BTL_VMSHM_CHUNKS, sizeof *endpoint->pool_places);
-    }
-    if (0 == endpoint->own_places) {
-        endpoint->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_component.arena,
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    if (0 == streams->own_places) {
+        streams->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_component.arena,
                                                           MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
     }
-    return NULL != endpoint->pool_places && 0 != endpoint->own_places;
+    return 0 != streams->own_places;
 }
 
 /* The next part of the pool that this endpoint fills; false: there is none. */
 static bool take_from_pool(mca_btl_vmshm_endpoint_t *endpoint, size_t size,
                            mca_btl_vmshm_place_t *place)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     uint32_t bytes = MCA_BTL_VMSHM_POOL_CHUNK;
 
-    if (0 == endpoint->pool_place) {
-        endpoint->pool_place = mca_btl_vmshm_pool_take(&mca_btl_vmshm_component.arena);
-        endpoint->pool_used = 0;
-        if (0 == endpoint->pool_place) {
+    if (0 == streams->pool_place) {
+        streams->pool_place = mca_btl_vmshm_pool_take(&mca_btl_vmshm_component.arena);
+        streams->pool_used = 0;
+        if (0 == streams->pool_place) {
             return false;
         }
     }
     while (bytes > LEAST_CHUNK && 2 * bytes > size) {
         bytes /= 2;
     }
-    if (bytes > MCA_BTL_VMSHM_POOL_CHUNK - endpoint->pool_used) {
-        bytes = MCA_BTL_VMSHM_POOL_CHUNK - endpoint->pool_used;
+    if (bytes > MCA_BTL_VMSHM_POOL_CHUNK - streams->pool_used) {
+        bytes = MCA_BTL_VMSHM_POOL_CHUNK - streams->pool_used;
     }
-    *place = (mca_btl_vmshm_place_t) { endpoint->pool_place + endpoint->pool_used, bytes, false };
-    endpoint->pool_used += bytes;
-    if (MCA_BTL_VMSHM_POOL_CHUNK == endpoint->pool_used) {
+    *place = (mca_btl_vmshm_place_t) { streams->pool_place + streams->pool_used, bytes, false };
+    streams->pool_used += bytes;
+    if (MCA_BTL_VMSHM_POOL_CHUNK == streams->pool_used) {
         /* It goes back when its last chunk was taken. */
-        endpoint->pool_places[endpoint->chunks_out % MCA_BTL_VMSHM_CHUNKS] = endpoint->pool_place;
-        endpoint->pool_out += 1;
-        endpoint->pool_place = 0;
+        streams->pool_places[streams->chunks_out % MCA_BTL_VMSHM_CHUNKS] = streams->pool_place;
+        streams->pool_out += 1;
+        streams->pool_place = 0;
     }
     return true;
 }
 
 mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoint, size_t size)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     mca_btl_vmshm_place_t place;
 
-    if (endpoint->unsampled >= SAMPLE_BYTES) {
+    if (streams->unsampled >= SAMPLE_BYTES) {
         mca_btl_vmshm_distance_sample(endpoint);
-        endpoint->unsampled = 0;
+        streams->unsampled = 0;
     }
     if (endpoint->far || !take_from_pool(endpoint, size, &place)) {
-        place.offset = endpoint->own_places
-                       + endpoint->chunks_out % MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE;
+        place.offset = streams->own_places
+                       + streams->chunks_out % MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE;
         place.bytes = OWN_CHUNK;
         place.past_caches = true;
     }
-    endpoint->unsampled += place.bytes;
+    streams->unsampled += place.bytes;
     return place;
 }
 
 void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t taken)
 {
-    for (; endpoint->chunks_taken < taken; endpoint->chunks_taken += 1) {
-        uint64_t *place = endpoint->pool_places + endpoint->chunks_taken % MCA_BTL_VMSHM_CHUNKS;
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    for (; streams->chunks_taken < taken; streams->chunks_taken += 1) {
+        uint64_t *place = streams->pool_places + streams->chunks_taken % MCA_BTL_VMSHM_CHUNKS;
 
         if (0 != *place) {
             mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, *place);
             *place = 0;
-            endpoint->pool_out -= 1;
+            streams->pool_out -= 1;
         }
     }
 }
 
 void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_places_taken(endpoint, endpoint->chunks_out);
-    if (0 != endpoint->pool_place) {
-        mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, endpoint->pool_place);
-        endpoint->pool_place = 0;
+    if (NULL == endpoint->streams) {
+        return;
     }
-    free(endpoint->pool_places);
-    endpoint->pool_places = NULL;
-    endpoint->channel = NULL;
+    mca_btl_vmshm_places_taken(endpoint, endpoint->streams->chunks_out);
+    if (0 != endpoint->streams->pool_place) {
+        mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, endpoint->streams->pool_place);
+        endpoint->streams->pool_place = 0;
+    }
 }

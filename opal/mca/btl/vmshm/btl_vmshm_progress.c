@@ -335,7 +335,9 @@ static int take_streams(void)
         mca_btl_vmshm_endpoint_t *endpoint = i < c->hot_count ? c->hot[i].endpoint
                                              : c->cold[i - c->hot_count].endpoint;
 
-        if (vmshm_load_acquire(&endpoint->pulling)) {
+        const mca_btl_vmshm_streams_t *streams = vmshm_load_acquire(&endpoint->streams);
+
+        if (NULL != streams && vmshm_load_acquire(&streams->pulling)) {
             count += mca_btl_vmshm_stream_take(endpoint);
         }
     }

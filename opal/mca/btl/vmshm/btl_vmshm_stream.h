@@ -34,6 +34,8 @@ struct mca_btl_base_registration_handle_t {
     uint64_t stream;
 };
 
+typedef struct mca_btl_vmshm_stream_t mca_btl_vmshm_stream_t;
+
 /*
  * A stream is on one list of its endpoint, or on none:
  *   offered   nobody awaits it yet, or what was sent of it ahead of time was dropped
@@ -71,6 +73,41 @@ struct mca_btl_vmshm_pull_t {
 typedef struct mca_btl_vmshm_pull_t mca_btl_vmshm_pull_t;
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_pull_t);
+
+/* What an endpoint keeps for large messages; most peers of a large job get none. */
+struct mca_btl_vmshm_streams_t {
+    opal_object_t super;
+
+    /* The sender's half: the channel towards the peer. Endpoint lock. */
+    struct vmshm_channel *channel;      /* NULL until the first stream */
+    uint64_t channel_offset;
+    bool channel_told;                  /* the peer knows where it is, or will before it is used */
+    uint64_t chunks_out;                /* put into it */
+    uint64_t chunks_taken;              /* of these, as last read from the peer */
+    uint64_t own_places;                /* where chunks stand: btl_vmshm_place.c */
+    uint64_t pool_places[MCA_BTL_VMSHM_CHUNKS];   /* that end with this chunk, or 0 */
+    uint32_t pool_out;                  /* how many of these are not 0 */
+    uint32_t pool_used;                 /* bytes of the next one, that is being filled */
+    uint64_t pool_place;
+    size_t unsampled;                   /* bytes since the distance was timed */
+    mca_btl_vmshm_stream_t *stream;     /* that is being pushed, or NULL */
+    opal_list_t offered;
+    opal_list_t awaited;
+    opal_list_t running;
+
+    /* The receiver's half: the peer's channel. The poller. */
+    const struct vmshm_channel *channel_in;
+    uint32_t chunks_mask;
+    uint64_t chunks_in;                 /* taken from it */
+    bool pulling;                       /* streams are awaited */
+    opal_list_t pulls;
+    opal_mutex_t pull_lock;             /* these two */
+};
+
+OBJ_CLASS_DECLARATION(mca_btl_vmshm_streams_t);
+
+/* The endpoint's, made if need be; NULL: no memory. Takes the endpoint lock. */
+mca_btl_vmshm_streams_t *mca_btl_vmshm_streams_of(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* --- btl_vmshm_stream_out.c: the sender */
 struct mca_btl_base_registration_handle_t *

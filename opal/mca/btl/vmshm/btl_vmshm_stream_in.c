@@ -27,7 +27,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     (void) order;
     pull = (mca_btl_vmshm_pull_t *) opal_free_list_get(&c->pulls);
     frag = mca_btl_vmshm_frag_take(sizeof pull->stream, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
-    if (NULL == pull || NULL == frag) {
+    if (NULL == pull || NULL == frag || NULL == mca_btl_vmshm_streams_of(endpoint)) {
         if (NULL != pull) {
             opal_free_list_return(&c->pulls, &pull->super);
         }
@@ -50,20 +50,20 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     frag->kind = VMSHM_SLOT_PULL;
     memcpy(frag->bytes, &pull->stream, sizeof pull->stream);
     /* One lock for both: the peer sees the pulls in the order in which they are served here. */
-    OPAL_THREAD_LOCK(&endpoint->pull_lock);
-    opal_list_append(&endpoint->pulls, &pull->super.super);
-    vmshm_store_release(&endpoint->pulling, true);
+    OPAL_THREAD_LOCK(&endpoint->streams->pull_lock);
+    opal_list_append(&endpoint->streams->pulls, &pull->super.super);
+    vmshm_store_release(&endpoint->streams->pulling, true);
     (void) vmshm_fetch_add(&c->pulls_open, 1);
     if (OPAL_SUCCESS == pull->status) {
         rc = mca_btl_vmshm_send(btl, endpoint, &frag->base, 0);
         if (rc < 0) {
-            opal_list_remove_item(&endpoint->pulls, &pull->super.super);
+            opal_list_remove_item(&endpoint->streams->pulls, &pull->super.super);
             (void) vmshm_fetch_add(&c->pulls_open, -1);
         }
     } else {
         mca_btl_vmshm_frag_give(frag);
     }
-    OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    OPAL_THREAD_UNLOCK(&endpoint->streams->pull_lock);
     if (rc < 0) {
         mca_btl_vmshm_frag_give(frag);
         opal_free_list_return(&c->pulls, &pull->super);
@@ -78,7 +78,11 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
     const struct vmshm_channel *shared = NULL;
     struct vmshm_channel channel;
 
-    if (NULL == endpoint->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
+    if (NULL == mca_btl_vmshm_streams_of(endpoint)) {
+        *why = "this process has no memory for what it says";
+        return false;
+    }
+    if (NULL == endpoint->streams->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
         shared = mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *shared);
     }
     if (NULL == shared) {
@@ -98,31 +102,33 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
         *why = "its chunks are not in a window of the peer, or no power of two";
         return false;
     }
-    endpoint->channel_in = shared;
-    endpoint->chunks_mask = channel.chunks - 1;
+    endpoint->streams->channel_in = shared;
+    endpoint->streams->chunks_mask = channel.chunks - 1;
     return true;
 }
 
 /* The pull whose turn it is, NULL if none is left. */
 static mca_btl_vmshm_pull_t *first_pull(mca_btl_vmshm_endpoint_t *endpoint)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     mca_btl_vmshm_pull_t *pull = NULL;
 
-    OPAL_THREAD_LOCK(&endpoint->pull_lock);
-    if (opal_list_is_empty(&endpoint->pulls)) {
-        vmshm_store_release(&endpoint->pulling, false);
+    OPAL_THREAD_LOCK(&streams->pull_lock);
+    if (opal_list_is_empty(&streams->pulls)) {
+        vmshm_store_release(&streams->pulling, false);
     } else {
-        pull = (mca_btl_vmshm_pull_t *) opal_list_get_first(&endpoint->pulls);
+        pull = (mca_btl_vmshm_pull_t *) opal_list_get_first(&streams->pulls);
     }
-    OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    OPAL_THREAD_UNLOCK(&streams->pull_lock);
     return pull;
 }
 
 static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
 {
-    OPAL_THREAD_LOCK(&endpoint->pull_lock);
-    opal_list_remove_item(&endpoint->pulls, &pull->super.super);
-    OPAL_THREAD_UNLOCK(&endpoint->pull_lock);
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    OPAL_THREAD_LOCK(&streams->pull_lock);
+    opal_list_remove_item(&streams->pulls, &pull->super.super);
+    OPAL_THREAD_UNLOCK(&streams->pull_lock);
     (void) vmshm_fetch_add(&mca_btl_vmshm_component.pulls_open, -1);
     /* The callback sends and may begin the next get(): no lock may be held. */
     pull->cbfunc(&mca_btl_vmshm.super, endpoint, pull->to, pull->handle, pull->cbcontext,
@@ -134,13 +140,14 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
  * nobody awaits. False: it has not come. */
 static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     const struct vmshm_chunk *shared =
-        mca_btl_vmshm_chunk_at(endpoint->channel_in, endpoint->chunks_in, endpoint->chunks_mask);
+        mca_btl_vmshm_chunk_at(streams->channel_in, streams->chunks_in, streams->chunks_mask);
     struct vmshm_chunk chunk;
     const uint8_t *from;
 
     /* Pairs with the release in stream_push: data and description are complete. */
-    if (vmshm_load_acquire(&shared->number) != endpoint->chunks_in + 1) {
+    if (vmshm_load_acquire(&shared->number) != streams->chunks_in + 1) {
         return false;
     }
     vmshm_copy_in(&chunk, shared, sizeof chunk);
@@ -155,20 +162,21 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
         mca_btl_vmshm_copy(pull->to + pull->done, from, chunk.length);
         pull->done += chunk.length;
     }
-    endpoint->chunks_in += 1;
+    streams->chunks_in += 1;
     /* Our loads from the place come before the sender's next stores to it. */
-    vmshm_store_release(&endpoint->my_head->chunks, endpoint->chunks_in);
+    vmshm_store_release(&endpoint->my_head->chunks, streams->chunks_in);
     return true;
 }
 
 int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     mca_btl_vmshm_pull_t *pull;
     int count = 0, spins = 0;
 
     while (NULL != (pull = first_pull(endpoint))) {
         while (OPAL_SUCCESS == pull->status && pull->done < pull->size) {
-            if (NULL != endpoint->channel_in && take_chunk(endpoint, pull)) {
+            if (NULL != streams->channel_in && take_chunk(endpoint, pull)) {
                 ++count;
                 spins = MCA_BTL_VMSHM_STREAM_SPINS;
             } else if (0 == spins-- || MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate) {

@@ -30,26 +30,27 @@ static void move_to(mca_btl_vmshm_stream_t *stream, opal_list_t *list)
 /* Endpoint lock held. False: no memory; large messages then go in fragments. */
 static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     struct vmshm_channel *channel;
 
-    if (OPAL_LIKELY(NULL != endpoint->channel)) {
+    if (OPAL_LIKELY(NULL != streams->channel)) {
         return true;
     }
-    if (0 == endpoint->channel_offset) {
-        endpoint->channel_offset =
+    if (0 == streams->channel_offset) {
+        streams->channel_offset =
             mca_btl_vmshm_channel_take(&c->arena, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
     }
-    if (0 == endpoint->channel_offset || !mca_btl_vmshm_places_open(endpoint)) {
+    if (0 == streams->channel_offset || !mca_btl_vmshm_places_open(endpoint)) {
         return false;
     }
-    channel = mca_btl_vmshm_at(endpoint->channel_offset);
+    channel = mca_btl_vmshm_at(streams->channel_offset);
     memset(channel, 0, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
     channel->magic = VMSHM_CHANNEL_MAGIC;
     channel->from = c->member.nonce;
     channel->to = endpoint->nonce;
     channel->chunks = MCA_BTL_VMSHM_CHUNKS;
-    endpoint->channel = channel;
+    streams->channel = channel;
     return true;
 }
 
@@ -67,7 +68,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     if (0 == (flags & MCA_BTL_REG_FLAG_REMOTE_READ)) {
         return &any_memory;
     }
-    if (MCA_BTL_ENDPOINT_ANY == endpoint) {
+    if (MCA_BTL_ENDPOINT_ANY == endpoint || NULL == mca_btl_vmshm_streams_of(endpoint)) {
         return NULL;
     }
     OPAL_THREAD_LOCK(&endpoint->lock);
@@ -91,7 +92,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     stream->offset = 0;
     stream->pulled = false;
     OPAL_THREAD_LOCK(&endpoint->lock);
-    move_to(stream, &endpoint->offered);
+    move_to(stream, &endpoint->streams->offered);
     mca_btl_vmshm_work_on(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     return &stream->handle;
@@ -100,6 +101,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
 /* What the peer has taken is free. */
 static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     uint64_t taken;
 
     if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
@@ -110,7 +112,7 @@ static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* The peer's loads from a place come before our next stores to it. */
     taken = vmshm_load_acquire(&endpoint->peer_head->chunks);
-    if (taken - endpoint->chunks_taken > endpoint->chunks_out - endpoint->chunks_taken) {
+    if (taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {
         mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
         endpoint->peer_head = NULL;
         return;
@@ -135,11 +137,11 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     OPAL_THREAD_LOCK(&endpoint->lock);
     move_to(stream, NULL);
     /* The peer has all of it: what stood in the pool serves others. */
-    if (endpoint->pool_out > 0) {
+    if (endpoint->streams->pool_out > 0) {
         look_at_chunks(endpoint);
     }
-    if (endpoint->stream == stream) {
-        endpoint->stream = NULL;        /* the upper layer sends it another way */
+    if (endpoint->streams->stream == stream) {
+        endpoint->streams->stream = NULL;        /* the upper layer sends it another way */
     }
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     (void) opal_pointer_array_set_item(&c->stream_table, (int) (uint32_t) handle->stream, NULL);
@@ -151,17 +153,18 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
  * again. Endpoint lock held. */
 static void offer_again(mca_btl_vmshm_endpoint_t *endpoint, const mca_btl_vmshm_stream_t *end)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     mca_btl_vmshm_stream_t *stream, *next;
 
-    OPAL_LIST_FOREACH_SAFE(stream, next, &endpoint->running, mca_btl_vmshm_stream_t) {
+    OPAL_LIST_FOREACH_SAFE(stream, next, &streams->running, mca_btl_vmshm_stream_t) {
         if (stream == end) {
             return;
         }
         if (!stream->pulled) {
-            move_to(stream, &endpoint->offered);
+            move_to(stream, &streams->offered);
             stream->offset = 0;
-            if (endpoint->stream == stream) {
-                endpoint->stream = NULL;
+            if (streams->stream == stream) {
+                streams->stream = NULL;
             }
         }
     }
@@ -169,6 +172,7 @@ static void offer_again(mca_btl_vmshm_endpoint_t *endpoint, const mca_btl_vmshm_
 
 void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t number)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     mca_btl_vmshm_stream_t *stream =
         opal_pointer_array_get_item(&c->stream_table, (int) (uint32_t) number & INT32_MAX);
@@ -180,11 +184,11 @@ void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t nu
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (!stream->pulled) {
         stream->pulled = true;
-        if (stream->list == &endpoint->running) {
+        if (stream->list == &streams->running) {
             offer_again(endpoint, stream);
         } else {
             offer_again(endpoint, NULL);
-            move_to(stream, &endpoint->awaited);
+            move_to(stream, &streams->awaited);
         }
     }
     mca_btl_vmshm_work_on(endpoint);
@@ -193,36 +197,42 @@ void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t nu
 
 bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return NULL != endpoint->stream || !opal_list_is_empty((opal_list_t *) &endpoint->awaited)
-           || !opal_list_is_empty((opal_list_t *) &endpoint->offered);
+    const mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
+    return NULL != streams && (NULL != streams->stream
+                               || !opal_list_is_empty((opal_list_t *) &streams->awaited)
+                               || !opal_list_is_empty((opal_list_t *) &streams->offered));
 }
 
 /* Say where the channel is. False: later. */
 static bool tell_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    if (endpoint->channel_told) {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    if (streams->channel_told) {
         return true;
     }
     if (!mca_btl_vmshm_ring_make_room(endpoint, 1)) {
         return false;
     }
-    memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &endpoint->channel_offset,
-           sizeof endpoint->channel_offset);
+    memcpy(mca_btl_vmshm_ring_slot(endpoint)->payload, &streams->channel_offset,
+           sizeof streams->channel_offset);
     mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_CHANNEL, 1, VMSHM_SLOT_HEAD_BYTES,
-                               sizeof endpoint->channel_offset, 0);
-    endpoint->channel_told = true;
+                               sizeof streams->channel_offset, 0);
+    streams->channel_told = true;
     return true;
 }
 
 static inline bool is_full(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return endpoint->chunks_out - endpoint->chunks_taken >= MCA_BTL_VMSHM_CHUNKS;
+    const mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    return streams->chunks_out - streams->chunks_taken >= MCA_BTL_VMSHM_CHUNKS;
 }
 
 /* The peer copies at the same time: what it takes now will be free in a moment. */
 static bool await_place(mca_btl_vmshm_endpoint_t *endpoint, bool patient)
 {
-    int spins = patient && NULL != endpoint->stream && endpoint->stream->pulled
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    int spins = patient && NULL != streams->stream && streams->stream->pulled
                 ? MCA_BTL_VMSHM_STREAM_SPINS : 0;
 
     while (is_full(endpoint)) {
@@ -236,20 +246,22 @@ static bool await_place(mca_btl_vmshm_endpoint_t *endpoint, bool patient)
 
 static mca_btl_vmshm_stream_t *next_stream(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    opal_list_t *from = opal_list_is_empty(&endpoint->awaited) ? &endpoint->offered
-                                                               : &endpoint->awaited;
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    opal_list_t *from = opal_list_is_empty(&streams->awaited) ? &streams->offered
+                                                               : &streams->awaited;
 
-    if (NULL == endpoint->stream && !opal_list_is_empty(from)) {
-        endpoint->stream = (mca_btl_vmshm_stream_t *) opal_list_get_first(from);
-        move_to(endpoint->stream, &endpoint->running);
+    if (NULL == streams->stream && !opal_list_is_empty(from)) {
+        streams->stream = (mca_btl_vmshm_stream_t *) opal_list_get_first(from);
+        move_to(streams->stream, &streams->running);
     }
-    return endpoint->stream;
+    return streams->stream;
 }
 
 static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_t *stream)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     const mca_btl_vmshm_place_t place = mca_btl_vmshm_place_take(endpoint, stream->size);
-    struct vmshm_chunk *chunk = mca_btl_vmshm_chunk_at(endpoint->channel, endpoint->chunks_out,
+    struct vmshm_chunk *chunk = mca_btl_vmshm_chunk_at(streams->channel, streams->chunks_out,
                                                        MCA_BTL_VMSHM_CHUNKS - 1);
     const size_t left = stream->size - stream->offset;
     const size_t length = left < place.bytes ? left : place.bytes;
@@ -264,15 +276,16 @@ static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_
     chunk->offset = stream->offset;
     chunk->length = length;
     chunk->place = place.offset;
-    endpoint->chunks_out += 1;
+    streams->chunks_out += 1;
     /* Data and description must be seen before the number. */
-    vmshm_store_release(&chunk->number, endpoint->chunks_out);
+    vmshm_store_release(&chunk->number, streams->chunks_out);
     stream->offset += length;
     endpoint->bytes += length;
 }
 
 int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
 {
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     int count = 0;
 
     if (MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate
@@ -287,7 +300,7 @@ int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
         }
         push_chunk(endpoint, stream);
         if (stream->offset == stream->size) {
-            endpoint->stream = NULL;
+            streams->stream = NULL;
         }
         ++count;
     }
