@@ -23,7 +23,7 @@
 /* One in so many bytes of a further window is for first rings and heads. */
 #define RESERVED_SHARE 8
 /* Cells of each size that are set aside at start. */
-static const unsigned int first_cells[MCA_BTL_VMSHM_CELL_CLASSES] = { 8, 2 };
+static const unsigned int first_cells[MCA_BTL_VMSHM_CELL_CLASSES] = { 4, 2 };
 
 static bool stack_push(mca_btl_vmshm_stack_t *stack, uint64_t item)
 {

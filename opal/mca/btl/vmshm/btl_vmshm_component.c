@@ -117,7 +117,7 @@ static int mca_btl_vmshm_component_register(void)
     btl->btl_exclusivity = MCA_BTL_EXCLUSIVITY_HIGH / 2;
     btl->btl_eager_limit = 8 * 1024 + 64;   /* 8 KiB and their header */
     btl->btl_rndv_eager_limit = 32 * 1024;
-    btl->btl_max_send_size = 64 * 1024;
+    btl->btl_max_send_size = 32 * 1024;
     btl->btl_rdma_pipeline_send_length = btl->btl_eager_limit;
     btl->btl_rdma_pipeline_frag_size = btl->btl_eager_limit;
     btl->btl_min_rdma_pipeline_size = INT_MAX;
