@@ -15,6 +15,8 @@
 #define HEAD_BYTES           (16 * 1024)
 /* So much of a message is asked for before it is delivered. */
 #define FETCH_BYTES          1024
+/* Where one short message follows the other, the line so many slots ahead is asked for. */
+#define AHEAD_SLOTS          6
 /* A silent ring is looked at more closely each time it was polled so often (a power of two). */
 #define CHECK_EVERY          1024
 /* The same for a ring that is polled in turn. */
@@ -206,6 +208,10 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
 
     do {
         if (OPAL_LIKELY(is_short(word))) {
+            if (count > 0) {
+                __builtin_prefetch(endpoint->in
+                                   + ((endpoint->position + AHEAD_SLOTS) & endpoint->in_mask));
+            }
             take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
             endpoint->position += 1;
             ++count;
