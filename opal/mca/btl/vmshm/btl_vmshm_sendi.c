@@ -72,7 +72,8 @@ static inline void fill_inline(struct vmshm_slot *slot, size_t start,
     memcpy(to, header, header_size);
 }
 
-/* Endpoint lock held, the ring has room for one slot. What publish does, for the most frequent message. */
+/* Endpoint lock held, the ring has room for one slot and nothing to clear. What publish does, for the
+ * most frequent message. */
 static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
                               struct opal_convertor_t *convertor, const void *header,
                               size_t header_size, size_t payload_size, mca_btl_base_tag_t tag)
@@ -84,9 +85,6 @@ static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
     uint8_t *to = (uint8_t *) slot + VMSHM_SHORT_START;
     void *from;
 
-    if (OPAL_UNLIKELY(0 != endpoint->stales)) {
-        mca_btl_vmshm_ring_clear_next(endpoint, 1);
-    }
     endpoint->tail = position + 1;
     endpoint->messages += 1;
     endpoint->bytes += header_size + payload_size;
@@ -192,6 +190,9 @@ static bool send_now(mca_btl_vmshm_endpoint_t *endpoint, struct opal_convertor_t
         if (!mca_btl_vmshm_ring_make_room(endpoint, 1)) {
             return false;
         }
+        if (0 != endpoint->stales) {
+            mca_btl_vmshm_ring_clear_next(endpoint, 1);
+        }
         send_short(endpoint, convertor, header, header_size, payload_size, tag);
         return true;
     }
@@ -236,7 +237,7 @@ int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
                         mca_btl_base_tag_t tag, mca_btl_base_descriptor_t **descriptor)
 {
     /* Without threads nobody else is in the sender's half. */
-    if (OPAL_LIKELY(!opal_using_threads() && can_send(endpoint)
+    if (OPAL_LIKELY(!opal_using_threads() && can_send(endpoint) && 0 == endpoint->stales
                     && mca_btl_vmshm_ring_has_room(endpoint, 1))
         && is_short(convertor, header_size, payload_size)) {
         send_short(endpoint, convertor, header, header_size, payload_size, tag);
