@@ -99,6 +99,7 @@ struct mca_btl_base_endpoint_t {
     uint32_t cells_out;                 /* of these, not taken back yet */
     bool far;                           /* see btl_vmshm_distance.c */
     uint8_t far_votes;
+    uint64_t line_seen;                 /* the sum of what stood in the peer's head, last time read */
     uint32_t callbacks;                 /* fragments in flight that must be completed */
     uint64_t out_offset;                /* of the ring */
     uint64_t old_offset;                /* of the ring before this one, 0: none to take back */

@@ -7,7 +7,7 @@
  */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_ring.h"
 
 #include <time.h>
 
@@ -45,7 +45,8 @@ void mca_btl_vmshm_distance_clock(void)
 
 void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    uint64_t start, head;
+    const uint64_t seen = endpoint->line_seen;
+    uint64_t start, took, head;
 
     if (NULL == endpoint->peer_head) {
         return;
@@ -57,7 +58,12 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
 #if defined(__SSE2__)
     __builtin_ia32_lfence();
 #endif
-    if ((double) (ticks() - start) * ns_per_tick > (double) mca_btl_vmshm_component.far_ns) {
+    took = ticks() - start;
+    mca_btl_vmshm_head_seen(endpoint);
+    if (seen == endpoint->line_seen) {
+        return;                         /* it was in our cache: that says nothing */
+    }
+    if ((double) took * ns_per_tick > (double) mca_btl_vmshm_component.far_ns) {
         endpoint->far_votes += endpoint->far_votes < VOTES_MOST;
     } else {
         endpoint->far_votes -= endpoint->far_votes > 0;

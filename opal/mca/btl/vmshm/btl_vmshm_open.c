@@ -191,6 +191,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* The peer's loads from the slots must come before our next stores to them. */
     head = vmshm_load_acquire(&endpoint->peer_head->head);
+    mca_btl_vmshm_head_seen(endpoint);
     if (head - endpoint->head > endpoint->tail - endpoint->head) {
         mca_btl_vmshm_peer_broken(endpoint, "head", "it counts more messages than were sent");
         endpoint->peer_head = NULL;

@@ -119,6 +119,13 @@ static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *end
                                tag);
 }
 
+/* The line of the peer's head was read: until the peer writes it again it is in our cache. */
+static inline void mca_btl_vmshm_head_seen(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    endpoint->line_seen = vmshm_load_relaxed(&endpoint->peer_head->head)
+                          + vmshm_load_relaxed(&endpoint->peer_head->chunks);
+}
+
 /* Take back what the peer's last message acknowledged: needs no look at its memory. */
 static inline void mca_btl_vmshm_reclaim_acked(mca_btl_vmshm_endpoint_t *endpoint)
 {

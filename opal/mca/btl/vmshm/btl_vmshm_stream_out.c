@@ -112,6 +112,7 @@ static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* The peer's loads from a place come before our next stores to it. */
     taken = vmshm_load_acquire(&endpoint->peer_head->chunks);
+    mca_btl_vmshm_head_seen(endpoint);
     if (taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {
         mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
         endpoint->peer_head = NULL;
