@@ -41,7 +41,7 @@ typedef struct mca_btl_vmshm_stream_t mca_btl_vmshm_stream_t;
  *   offered   nobody awaits it yet, or what was sent of it ahead of time was dropped
  *   awaited   pulled, its turn has not come
  *   running   chunks of it are in the channel, or were; in the channel's order, the last one may be
- *             the one that is being pushed (endpoint->stream)
+ *             the one that is being pushed
  */
 struct mca_btl_vmshm_stream_t {
     opal_free_list_item_t super;
