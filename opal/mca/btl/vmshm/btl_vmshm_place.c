@@ -25,6 +25,7 @@
 bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
     if (0 == streams->own_places) {
         streams->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_component.arena,
                                                           MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
@@ -85,6 +86,7 @@ mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoin
 void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t taken)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
     for (; streams->chunks_taken < taken; streams->chunks_taken += 1) {
         uint64_t *place = streams->pool_places + streams->chunks_taken % MCA_BTL_VMSHM_CHUNKS;
 

@@ -442,6 +442,7 @@ int mca_btl_vmshm_component_progress(void)
     /* While messages come, the rest has its turn now and then. */
     if (count > 0 && opal_list_is_empty(&c->working) && 0 == vmshm_load_relaxed(&c->pulls_open)
         && 0 != (++c->busy & (BUSY_TURNS - 1))) {
+        c->quiet = 0;
         goto out;
     }
     if (0 != c->cold_count) {

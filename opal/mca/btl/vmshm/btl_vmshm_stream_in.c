@@ -126,6 +126,7 @@ static mca_btl_vmshm_pull_t *first_pull(mca_btl_vmshm_endpoint_t *endpoint)
 static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
     OPAL_THREAD_LOCK(&streams->pull_lock);
     opal_list_remove_item(&streams->pulls, &pull->super.super);
     OPAL_THREAD_UNLOCK(&streams->pull_lock);

@@ -209,6 +209,7 @@ bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint)
 static bool tell_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
     if (streams->channel_told) {
         return true;
     }
@@ -226,6 +227,7 @@ static bool tell_channel(mca_btl_vmshm_endpoint_t *endpoint)
 static inline bool is_full(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     const mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
     return streams->chunks_out - streams->chunks_taken >= MCA_BTL_VMSHM_CHUNKS;
 }
 
