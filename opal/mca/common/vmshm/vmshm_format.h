@@ -42,9 +42,24 @@
 #ifndef VMSHM_FORMAT_H
 #define VMSHM_FORMAT_H
 
+#ifdef __KERNEL__
+#include <linux/build_bug.h>
+#include <linux/limits.h>
+#include <linux/stddef.h>
+#include <linux/types.h>
+#ifndef UINT32_C
+#define UINT32_C(n) n##U
+#define UINT64_C(n) n##ULL
+#endif
+#ifndef UINT32_MAX
+#define UINT32_MAX U32_MAX
+#endif
+#else
 #include <assert.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 #define VMSHM_MAGIC            UINT64_C(0x314745534D48534D)  /* "MSHMSEG1" */
 #define VMSHM_SECTION_MAGIC    UINT64_C(0x314345534D48534D)  /* "MSHMSEC1" */
@@ -113,7 +128,9 @@ struct vmshm_section {
     uint64_t epoch;             /* of this boot of the VM; never 0 once set up */
     uint64_t arbiter;           /* who arbitrates the section: folded from lock file and epoch */
     uint64_t dirty_end;         /* heap bytes beyond this were never handed out: they are zero */
-    uint8_t  reserved0[24];
+    uint64_t changes;           /* grows when a process of the VM comes, leaves or dies */
+    uint32_t doorbell;          /* 1 + the position of the VM's ivshmem device, 0: it has no doorbell */
+    uint8_t  reserved0[12];
     uint64_t heartbeat;         /* on a line of its own; grows while any process of the VM runs */
     uint8_t  reserved1[56];
     uint64_t messages;          /* sums of the processes that have left; line of its own */

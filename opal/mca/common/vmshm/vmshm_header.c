@@ -43,18 +43,13 @@ static int check_sections(const struct vmshm_header *h, const uint8_t *image, co
         if (entry.vm_id != vm) {
             return vmshm_fail(e, VMSHM_ERR_FIELD, path, field, "vm_id is %u", entry.vm_id);
         }
-        /* Sections lie in order, so that one comparison with the last end excludes overlaps. */
-        if (entry.offset < end || 0 != entry.offset % VMSHM_ALIGN_BYTES
-            || !vmshm_range_inside(entry.offset, entry.length, 0, h->total_bytes)
-            || 0 != entry.length % VMSHM_ALIGN_BYTES
-            || entry.length < vmshm_heap_offset(h) + VMSHM_GRANULE_BYTES) {
+        if (!vmshm_entry_fits(h, &entry, end)) {
             return vmshm_fail(e, VMSHM_ERR_FIELD, path, field,
                               "[%" PRIu64 ", +%" PRIu64 ") is not an aligned range behind the "
                               "previous section and inside %" PRIu64 " bytes", entry.offset,
                               entry.length, h->total_bytes);
         }
-        if (entry.open_offset < vmshm_heap_offset(h) || entry.open_offset > entry.length
-            || 0 != entry.open_offset % VMSHM_GRANULE_BYTES) {
+        if (!vmshm_open_half_fits(h, &entry)) {
             return vmshm_fail(e, VMSHM_ERR_FIELD, path, field, "open_offset is %" PRIu64,
                               entry.open_offset);
         }

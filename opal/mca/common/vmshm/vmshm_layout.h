@@ -6,7 +6,6 @@
 #ifndef VMSHM_LAYOUT_H
 #define VMSHM_LAYOUT_H
 
-#include <stdbool.h>
 #include "vmshm_format.h"
 
 static inline uint64_t vmshm_align_up(uint64_t value, uint64_t align)
@@ -82,6 +81,24 @@ static inline uint64_t vmshm_rings_offset(void)
 static inline uint64_t vmshm_heads_offset(const struct vmshm_header *h)
 {
     return vmshm_rings_offset() + (uint64_t)h->vms * h->procs * sizeof(uint64_t);
+}
+
+/* What a header's section table must keep. Sections lie in order, so that one comparison with the end
+ * of the last excludes overlaps. */
+static inline bool vmshm_entry_fits(const struct vmshm_header *h,
+                                    const struct vmshm_section_entry *entry, uint64_t last_end)
+{
+    return entry->offset >= last_end && 0 == entry->offset % VMSHM_ALIGN_BYTES
+           && vmshm_range_inside(entry->offset, entry->length, 0, h->total_bytes)
+           && 0 == entry->length % VMSHM_ALIGN_BYTES
+           && entry->length >= vmshm_heap_offset(h) + VMSHM_GRANULE_BYTES;
+}
+
+static inline bool vmshm_open_half_fits(const struct vmshm_header *h,
+                                        const struct vmshm_section_entry *entry)
+{
+    return entry->open_offset >= vmshm_heap_offset(h) && entry->open_offset <= entry->length
+           && 0 == entry->open_offset % VMSHM_GRANULE_BYTES;
 }
 
 /* FNV-1a, 64 bit (Fowler, Noll, Vo; RFC 9923): small enough for a kernel and a boot-time tool. */

@@ -31,6 +31,7 @@ static void bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
     vmshm_fetch_add(&section->messages, messages);
     vmshm_fetch_add(&section->bytes, bytes);
     vmshm_store_release(&proc->state, state);
+    vmshm_fetch_add(&section->changes, 1);
 }
 
 /* Mutex held. */
@@ -233,6 +234,7 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
         vmshm_lock_unclaim(&m->lock, slot);
         return id_twice(m, e);
     }
+    vmshm_fetch_add(&own_section(m)->changes, 1);
     m->joined = true;
     return VMSHM_OK;
 }

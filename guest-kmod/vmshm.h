@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Inside vmshm.ko.
+ *
+ * The module is the one writer of its VM's section. What it decided stands in its own memory
+ * (struct vmshm_own_proc, struct vmshm_own_window) and is only published in the segment: it never
+ * believes its own tables there, which on a stock hypervisor any VM can overwrite. What other VMs
+ * wrote is copied, checked, then used.
+ *
+ * Locks, outermost first: mmap_lock, vmshm_dev.lock, the kernel's for page tables. Nothing is copied
+ * from or to user space under vmshm_dev.lock. It is held for writing to change who may do what, for
+ * reading to look (faults, mmap, describe).
+ *
+ * Other VMs are other kernels: barriers and atomics towards them are the virt_ and sync_ ones, which
+ * a kernel booted with one CPU does not patch away.
+ */
+#ifndef VMSHM_H
+#define VMSHM_H
+
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/miscdevice.h>
+#include <linux/mm_types.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "vmshm_layout.h"
+#include "vmshm_uapi.h"
+
+#define VMSHM_NO_SLOT	U32_MAX
+#define VMSHM_FOUND_MAX	65536
+
+struct vmshm_file;
+
+struct vmshm_own_proc {
+	struct vmshm_file *file;	/* NULL: nobody's */
+	u32 generation;
+	u64 joined;			/* order of the joins, 0: never taken */
+};
+
+enum vmshm_own_state {
+	VMSHM_OWN_EMPTY,
+	VMSHM_OWN_ZEROING,		/* taken, not published yet */
+	VMSHM_OWN_LIVE,
+	VMSHM_OWN_QUARANTINE		/* released, somebody may read it */
+};
+
+struct vmshm_own_window {
+	enum vmshm_own_state state;
+	u32 generation;
+	u32 slot;
+	u32 kind;
+	u64 offset;
+	u64 length;
+	struct list_head of_file;	/* vmshm_file.windows */
+};
+
+/* A window of somebody else that a file may map. */
+struct vmshm_found {
+	struct list_head list;		/* vmshm_file.found */
+	u32 vm;
+	u32 index;
+	u32 slot;
+	u32 generation;
+	u32 kind;
+	u64 offset;
+	u64 length;
+};
+
+struct vmshm_dev {
+	struct kref ref;
+	struct miscdevice misc;
+	char name[16];
+	int number;
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	void *mem;			/* the segment */
+	phys_addr_t phys;
+	u64 bytes;			/* of the BAR */
+	bool vector;			/* there is an interrupt */
+	bool msix;			/* by the doorbell */
+	u32 features;			/* VMSHM_FEATURE_* */
+	u32 generation;			/* of the attachment */
+	struct inode *inode;		/* whose mapping all open files share */
+
+	struct rw_semaphore lock;	/* everything below */
+	bool gone;			/* unplugged, or the driver was unbound */
+	bool detached;			/* the host has the memory back */
+	unsigned long detach_by;	/* jiffies: then the processes lose it; 0: nobody asked */
+	bool usable;			/* header and vm are valid */
+	bool taken;			/* the section is this boot's */
+	struct vmshm_header header;
+	struct vmshm_section_entry sections[VMSHM_MAX_VMS];
+	u32 vm;
+	u32 vm_source;
+	u64 epoch;
+	u64 dirty_end;			/* of the section: behind it nothing was ever handed out */
+	u64 joins;
+	u32 members;
+	struct vmshm_own_proc *procs;		/* [header.procs] */
+	struct vmshm_own_window *windows;	/* [header.windows] */
+	struct list_head files;
+	u64 seen[VMSHM_MAX_VMS];	/* what the last look at each VM gave */
+	struct delayed_work beat;
+	wait_queue_head_t wait;
+};
+
+struct vmshm_file {
+	struct vmshm_dev *dev;
+	struct list_head list;		/* vmshm_dev.files */
+	struct mm_struct *mm;		/* that joined; mmgrab'ed */
+	u32 slot;			/* VMSHM_NO_SLOT: not joined */
+	kuid_t uid;
+	u8 job[16];
+	u32 found_count;
+	struct list_head windows;
+	struct list_head found;
+	u32 events;			/* not taken yet */
+};
+
+extern const struct file_operations vmshm_fops;
+
+/* vmshm_pci.c */
+void vmshm_dev_get(struct vmshm_dev *dev);
+void vmshm_dev_put(struct vmshm_dev *dev);
+u32 vmshm_reg(struct vmshm_dev *dev, u32 offset);
+void vmshm_reg_set(struct vmshm_dev *dev, u32 offset, u32 value);
+u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset);
+
+/* vmshm_header.c: read the segment's header and this VM's id. Lock held for writing.
+ * 0, -EPROTO or -ENXIO, which the log explains.
+ */
+int vmshm_header_read(struct vmshm_dev *dev);
+void vmshm_header_drop(struct vmshm_dev *dev);
+
+/* vmshm_section.c. Lock held for writing, except where said. */
+int vmshm_join(struct vmshm_file *file, struct vmshm_join *join);
+/* Give back all that the file has; `state` is what others see: VMSHM_PROC_LEFT or _DEAD. */
+void vmshm_leave(struct vmshm_file *file, u32 state);
+void vmshm_section_shut(struct vmshm_dev *dev);
+/* Release the slots of address spaces that are no more. */
+void vmshm_reap(struct vmshm_dev *dev);
+void vmshm_changed(struct vmshm_dev *dev);
+
+/* vmshm_window.c */
+int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc);	/* takes the lock */
+int vmshm_window_release(struct vmshm_file *file, u32 index);
+int vmshm_window_publish(struct vmshm_file *file, u32 index);
+void vmshm_window_release_all(struct vmshm_file *file);
+void vmshm_window_inherit(struct vmshm_dev *dev);
+void vmshm_window_collect(struct vmshm_dev *dev);
+
+/* vmshm_found.c */
+int vmshm_find(struct vmshm_file *file, struct vmshm_find *find);
+int vmshm_found_release(struct vmshm_file *file, u32 vm, u32 index);
+void vmshm_found_release_all(struct vmshm_file *file);
+
+/* vmshm_mmap.c */
+int vmshm_mmap(struct file *filp, struct vm_area_struct *vma);
+/* Take a range out of all page tables; who may still have it faults it in again. */
+void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length);
+
+/* vmshm_event.c */
+void vmshm_beat(struct work_struct *work);
+/* Tell all open files. Lock held, for reading at least. */
+void vmshm_notify(struct vmshm_dev *dev, u32 events);
+int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait);	/* takes the lock */
+
+static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev, u32 vm)
+{
+	return dev->mem + dev->sections[vm].offset;
+}
+
+static inline struct vmshm_proc *vmshm_proc_of(const struct vmshm_dev *dev, u32 vm, u32 slot)
+{
+	return dev->mem + dev->sections[vm].offset + vmshm_procs_offset() +
+	       slot * sizeof(struct vmshm_proc);
+}
+
+static inline struct vmshm_window *vmshm_window_of(const struct vmshm_dev *dev, u32 vm, u32 index)
+{
+	return dev->mem + dev->sections[vm].offset + vmshm_windows_offset(&dev->header) +
+	       index * sizeof(struct vmshm_window);
+}
+
+static inline u64 *vmshm_row_of(const struct vmshm_dev *dev, u32 vm, u32 slot)
+{
+	return dev->mem + dev->sections[vm].offset + vmshm_readers_offset(&dev->header) +
+	       slot * vmshm_reader_row_bytes(&dev->header);
+}
+
+static inline struct vmshm_vm_mark *vmshm_mark_of(const struct vmshm_dev *dev, u32 vm)
+{
+	return dev->mem + VMSHM_MARK_OFFSET + vm * sizeof(struct vmshm_vm_mark);
+}
+
+#endif

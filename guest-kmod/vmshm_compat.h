@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* What differs between the kernels this module is built for (6.1 and later). */
+#ifndef VMSHM_COMPAT_H
+#define VMSHM_COMPAT_H
+
+#include <linux/mm.h>
+#include <linux/huge_mm.h>
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_flags_t clear)
+{
+	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+}
+#endif
+
+#ifndef PCI_IRQ_INTX
+#define PCI_IRQ_INTX PCI_IRQ_LEGACY	/* before 6.8 */
+#endif
+
+/* A 2 MiB entry. PFN_MAP beside PFN_DEV: with PFN_DEV alone get_user_pages_fast() takes the entry for
+ * one with struct pages, and a shared futex on it oopses.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
+#include <linux/pfn_t.h>
+static inline vm_fault_t vmshm_insert_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
+{
+	return vmf_insert_pfn_pmd(vmf, __pfn_to_pfn_t(pfn, PFN_DEV | PFN_MAP), write);
+}
+#else
+static inline vm_fault_t vmshm_insert_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
+{
+	return vmf_insert_pfn_pmd(vmf, pfn, write);
+}
+#endif
+
+#endif

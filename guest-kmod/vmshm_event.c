@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VM's heartbeat, and what changes outside of it: other VMs, the host's marks, the host's wish to
+ * have the memory back. Looked at four times a second while anybody has the device open, and at
+ * once when the device interrupts.
+ */
+#include <linux/jiffies.h>
+#include <linux/moduleparam.h>
+#include <linux/sched/signal.h>
+
+#include "vmshm.h"
+#include "vmshm_registers.h"
+
+#define BEAT_JIFFIES	(HZ / 4)
+
+static unsigned int detach_seconds = 10;
+module_param(detach_seconds, uint, 0644);
+MODULE_PARM_DESC(detach_seconds,
+		 "how long processes have to leave the segment when the host wants it back; then their mappings are taken (default: 10)");
+
+void vmshm_notify(struct vmshm_dev *dev, u32 events)
+{
+	struct vmshm_file *file;
+
+	list_for_each_entry(file, &dev->files, list)
+		WRITE_ONCE(file->events, file->events | events);
+	wake_up_interruptible_all(&dev->wait);
+}
+
+/* What a look at a VM comes to: differs whenever something happened there. */
+static u64 look(struct vmshm_dev *dev, u32 vm)
+{
+	const struct vmshm_section *s = vmshm_section_of(dev, vm);
+	const struct vmshm_vm_mark *mark = vmshm_mark_of(dev, vm);
+	const u64 parts[] = {
+		READ_ONCE(s->epoch), READ_ONCE(s->changes), READ_ONCE(s->state),
+		READ_ONCE(mark->mark), READ_ONCE(mark->changes),
+	};
+
+	return vmshm_fnv1a(VMSHM_FNV_START, parts, sizeof(parts));
+}
+
+static void look_around(struct vmshm_dev *dev)
+{
+	bool changed = false;
+	u32 vm;
+
+	for (vm = 0; vm < dev->header.vms; vm++) {
+		const u64 now = look(dev, vm);
+
+		changed |= now != dev->seen[vm];
+		dev->seen[vm] = now;
+	}
+	if (changed) {
+		vmshm_notify(dev, VMSHM_EVENT_PEER);
+		if (dev->taken)
+			vmshm_window_collect(dev);
+	}
+}
+
+/* The host's side of the attachment. */
+static void heed_host(struct vmshm_dev *dev)
+{
+	const u32 state = vmshm_reg(dev, VMSHM_REG_STATE);
+	const u32 generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
+
+	if (generation != dev->generation) {
+		/* Other memory than before, or none: what was known of it holds no more. */
+		vmshm_section_shut(dev);
+		dev->generation = generation;
+		dev->detach_by = 0;
+		dev->detached = !(state & VMSHM_STATE_ATTACHED);
+		if (!dev->detached)
+			vmshm_notify(dev, VMSHM_EVENT_ATTACH);
+	}
+	if (dev->detached || !(state & VMSHM_STATE_DETACH_WANTED)) {
+		dev->detach_by = 0;
+		return;
+	}
+	if (!dev->detach_by) {
+		dev->detach_by = (jiffies + READ_ONCE(detach_seconds) * HZ) | 1;
+		vmshm_notify(dev, VMSHM_EVENT_DETACH);
+	}
+	if (dev->members && time_before(jiffies, dev->detach_by))
+		return;
+	if (dev->members)
+		dev_warn(&dev->pdev->dev,
+			 "%u processes did not leave within %u s: their mappings are taken\n",
+			 dev->members, detach_seconds);
+	vmshm_section_shut(dev);
+	vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, generation);
+	dev->generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
+	dev->detached = true;
+	dev->detach_by = 0;
+}
+
+void vmshm_beat(struct work_struct *work)
+{
+	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, beat);
+
+	down_write(&dev->lock);
+	if (!dev->gone) {
+		if (dev->generation)
+			heed_host(dev);
+		if (dev->usable && dev->taken) {
+			struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+
+			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
+			vmshm_reap(dev);
+		}
+		if (dev->usable && !dev->detached)
+			look_around(dev);
+		/* A wish of the host must be seen also when nobody has the device open. */
+		if (!list_empty(&dev->files) || (dev->generation && !dev->vector))
+			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
+	}
+	up_write(&dev->lock);
+}
+
+int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)
+{
+	struct vmshm_dev *dev = file->dev;
+	long left = wait->timeout_ns >= NSEC_PER_SEC * 3600 ? MAX_SCHEDULE_TIMEOUT :
+		    (long)nsecs_to_jiffies(wait->timeout_ns + NSEC_PER_SEC / HZ - 1);
+
+	if (wait->timeout_ns) {
+		left = wait_event_interruptible_timeout(dev->wait, READ_ONCE(file->events), left);
+		if (left < 0)
+			return -EINTR;
+	}
+	down_write(&dev->lock);
+	wait->events = file->events;
+	/* That the device is gone stays true. */
+	file->events &= VMSHM_EVENT_GONE;
+	up_write(&dev->lock);
+	return wait->events ? 0 : -ETIMEDOUT;
+}

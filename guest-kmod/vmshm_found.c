@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Windows of other processes: found, checked, reserved in the reader table.
+ *
+ * The bit in the own row comes before the look at the window's state; see vmshm_window.c.
+ */
+#include <linux/slab.h>
+
+#include "vmshm.h"
+
+static u64 *row_word(struct vmshm_file *file, u32 vm, u32 index, u64 *mask)
+{
+	struct vmshm_dev *dev = file->dev;
+	const u64 bit = (u64)vm * dev->header.windows + index;
+
+	*mask = 1ULL << bit % 64;
+	return vmshm_row_of(dev, dev->vm, file->slot) + bit / 64;
+}
+
+static void row_set(struct vmshm_file *file, u32 vm, u32 index)
+{
+	u64 mask, *word = row_word(file, vm, index, &mask);
+
+	WRITE_ONCE(*word, READ_ONCE(*word) | mask);
+	virt_mb();	/* the bit before the load of the state */
+}
+
+static void row_clear(struct vmshm_file *file, u32 vm, u32 index)
+{
+	u64 mask, *word = row_word(file, vm, index, &mask);
+
+	/* Our last loads from the window come before its owner sees it free. */
+	virt_store_release(word, READ_ONCE(*word) & ~mask);
+}
+
+/* A private copy. State first: live under our bit, the entry stays as it is. */
+static void copy_window(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_window *copy)
+{
+	const struct vmshm_window *shared = vmshm_window_of(dev, vm, index);
+	const u32 state = virt_load_acquire(&shared->state);
+
+	memcpy(copy, shared, sizeof(*copy));
+	barrier();
+	copy->state = state;
+}
+
+/* Is what stands there a window as the format has it? */
+static bool is_sound(struct vmshm_dev *dev, u32 vm, const struct vmshm_window *w)
+{
+	const struct vmshm_section_entry *section = &dev->sections[vm];
+	const u64 heap = section->offset + vmshm_heap_offset(&dev->header);
+	const u64 open = section->offset + section->open_offset;
+	const u64 end = section->offset + section->length;
+
+	if (!w->length || w->length % VMSHM_GRANULE_BYTES || w->offset % VMSHM_GRANULE_BYTES)
+		return false;
+	if (w->kind == VMSHM_KIND_PRIVATE)
+		return vmshm_range_inside(w->offset, w->length, heap, open - heap);
+	return w->kind == VMSHM_KIND_OPEN &&
+	       vmshm_range_inside(w->offset, w->length, open, end - open);
+}
+
+static int check(struct vmshm_file *file, const struct vmshm_find *find, u32 index,
+		 const struct vmshm_window *w)
+{
+	if (w->state != VMSHM_WINDOW_LIVE || w->proc != find->slot)
+		return -ENOENT;
+	if (!is_sound(file->dev, find->vm, w))
+		return -EPROTO;
+	if (memcmp(w->job, find->job, sizeof(w->job)) ||
+	    w->uid != from_kuid(&init_user_ns, file->uid))
+		return -EACCES;
+	if (find->index == VMSHM_ANY_WINDOW &&
+	    !vmshm_range_inside(find->offset, find->length, w->offset, w->length))
+		return -ENOENT;
+	return 0;
+}
+
+static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
+{
+	struct vmshm_found *f;
+
+	list_for_each_entry(f, &file->found, list)
+		if (f->vm == vm && f->index == index)
+			return f;
+	return NULL;
+}
+
+static void forget(struct vmshm_file *file, struct vmshm_found *f)
+{
+	list_del(&f->list);
+	file->found_count--;
+	vmshm_zap(file->dev, f->offset, f->length);
+	row_clear(file, f->vm, f->index);
+	kfree(f);
+}
+
+static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
+{
+	struct vmshm_dev *dev = file->dev;
+	struct vmshm_found *f = found_of(file, find->vm, index);
+	const bool known = f;
+	struct vmshm_window w;
+	int rc;
+
+	row_set(file, find->vm, index);
+	copy_window(dev, find->vm, index, &w);
+	rc = check(file, find, index, &w);
+	/* Under our bit an honest owner keeps it as it was. */
+	if (!rc && known && (f->offset != w.offset || f->length != w.length || f->kind != w.kind))
+		rc = -EPROTO;
+	if (!rc && !known) {
+		f = file->found_count < VMSHM_FOUND_MAX ? kmalloc(sizeof(*f), GFP_KERNEL_ACCOUNT) : NULL;
+		if (!f)
+			rc = file->found_count < VMSHM_FOUND_MAX ? -ENOMEM : -ENOSPC;
+	}
+	if (rc) {
+		if (!known)
+			row_clear(file, find->vm, index);
+		return rc;
+	}
+	if (!known) {
+		*f = (struct vmshm_found) {
+			.vm = find->vm, .index = index, .slot = w.proc,
+			.generation = w.generation, .kind = w.kind, .offset = w.offset,
+			.length = w.length,
+		};
+		list_add(&f->list, &file->found);
+		file->found_count++;
+	}
+	find->index = index;
+	find->window_offset = f->offset;
+	find->window_length = f->length;
+	find->generation = f->generation;
+	find->kind = f->kind;
+	return 0;
+}
+
+int vmshm_find(struct vmshm_file *file, struct vmshm_find *find)
+{
+	struct vmshm_dev *dev = file->dev;
+	struct vmshm_window w;
+	int rc = -ENOENT;
+	u32 i;
+
+	if (find->vm >= dev->header.vms || find->slot >= dev->header.procs)
+		return -EINVAL;
+	if (find->index != VMSHM_ANY_WINDOW)
+		return find->index < dev->header.windows ? enter(file, find, find->index) : -EINVAL;
+	for (i = 0; i < dev->header.windows; i++) {
+		copy_window(dev, find->vm, i, &w);
+		if (w.state == VMSHM_WINDOW_LIVE && w.proc == find->slot &&
+		    vmshm_range_inside(find->offset, find->length, w.offset, w.length)) {
+			rc = enter(file, find, i);
+			if (rc != -ENOENT)
+				return rc;
+		}
+	}
+	return rc;
+}
+
+int vmshm_found_release(struct vmshm_file *file, u32 vm, u32 index)
+{
+	struct vmshm_found *f = found_of(file, vm, index);
+
+	if (!f)
+		return -ENOENT;
+	forget(file, f);
+	return 0;
+}
+
+void vmshm_found_release_all(struct vmshm_file *file)
+{
+	struct vmshm_found *f, *next;
+
+	list_for_each_entry_safe(f, next, &file->found, list)
+		forget(file, f);
+}

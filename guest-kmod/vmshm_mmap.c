@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Mappings. Who may map what is asked twice: by mmap, so that a mistake gives an error, and by every
+ * fault, so that a right that ended is gone.
+ */
+#include <linux/mm.h>
+#include <linux/sched.h>
+
+#include "vmshm.h"
+#include "vmshm_compat.h"
+
+enum right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE };
+
+/* What a mapping is of, for as long as it lives, whatever is handed out at that place later: stands
+ * in vm_private_data.
+ */
+union identity {
+	struct {
+		u32 generation;		/* of the window */
+		u16 index;
+		u8 vm;
+		u8 kind;
+	};
+	void *data;
+};
+enum { OF_TABLES = 1, OF_OWN, OF_FOUND };
+
+static_assert(sizeof(union identity) == sizeof(void *));
+static_assert(VMSHM_MAX_WINDOWS <= 0x10000 && VMSHM_MAX_VMS <= 0x100);
+
+static bool in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
+{
+	u32 vm;
+
+	if (vmshm_range_inside(offset, length, 0, VMSHM_HEADER_BYTES))
+		return true;
+	for (vm = 0; vm < dev->header.vms; vm++)
+		if (vmshm_range_inside(offset, length, dev->sections[vm].offset,
+				       vmshm_heap_offset(&dev->header)))
+			return true;
+	return false;
+}
+
+/* Lock held. What the range is part of, as a whole. */
+static union identity identify(const struct vmshm_file *file, u64 offset, u64 length)
+{
+	const struct vmshm_dev *dev = file->dev;
+	const struct vmshm_own_window *w;
+	const struct vmshm_found *f;
+
+	list_for_each_entry(w, &file->windows, of_file)
+		if (vmshm_range_inside(offset, length, w->offset, w->length))
+			return (union identity) { .kind = OF_OWN, .vm = dev->vm,
+				.index = w - dev->windows, .generation = w->generation };
+	list_for_each_entry(f, &file->found, list)
+		if (vmshm_range_inside(offset, length, f->offset, f->length))
+			return (union identity) { .kind = OF_FOUND, .vm = f->vm,
+				.index = f->index, .generation = f->generation };
+	return (union identity) { .kind = in_tables(dev, offset, length) ? OF_TABLES : 0 };
+}
+
+/* Lock held. What the file may do with it now. */
+static enum right right_to(const struct vmshm_file *file, union identity id)
+{
+	const struct vmshm_dev *dev = file->dev;
+	const struct vmshm_own_window *w;
+	const struct vmshm_found *f;
+
+	if (dev->gone || dev->detached || !dev->usable)
+		return RIGHT_NONE;
+	switch (id.kind) {
+	case OF_TABLES:
+		return RIGHT_READ;
+	case OF_OWN:
+		w = id.index < dev->header.windows ? &dev->windows[id.index] : NULL;
+		return w && w->state == VMSHM_OWN_LIVE && w->slot == file->slot &&
+		       w->generation == id.generation ? RIGHT_WRITE : RIGHT_NONE;
+	case OF_FOUND:
+		list_for_each_entry(f, &file->found, list)
+			if (f->vm == id.vm && f->index == id.index &&
+			    f->generation == id.generation)
+				return f->kind == VMSHM_KIND_OPEN ? RIGHT_WRITE : RIGHT_READ;
+	}
+	return RIGHT_NONE;
+}
+
+static bool may_fault(const struct vm_area_struct *vma)
+{
+	const union identity id = { .data = vma->vm_private_data };
+
+	return right_to(vma->vm_file->private_data, id) >=
+	       (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
+}
+
+/* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows from
+ * the mapping alone: for one place it is always the same, and never meets a table of small entries.
+ */
+static vm_fault_t fault_pmd(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct vmshm_file *file = vma->vm_file->private_data;
+	const unsigned long start = vmf->address & PMD_MASK;
+	vm_fault_t ret = VM_FAULT_FALLBACK;
+	u64 offset;
+
+	if (start < vma->vm_start || start + PMD_SIZE > vma->vm_end)
+		return VM_FAULT_FALLBACK;
+	offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) + (start - vma->vm_start);
+	if (((file->dev->phys + offset) & ~PMD_MASK) != 0)
+		return VM_FAULT_FALLBACK;
+	down_read(&file->dev->lock);
+	if (may_fault(vma))
+		ret = vmshm_insert_pmd(vmf, (file->dev->phys + offset) >> PAGE_SHIFT,
+				       vma->vm_flags & VM_WRITE);
+	up_read(&file->dev->lock);
+	return ret;
+}
+
+static vm_fault_t fault_pte(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct vmshm_file *file = vma->vm_file->private_data;
+	const u64 offset = (u64)vmf->pgoff << PAGE_SHIFT;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+
+	down_read(&file->dev->lock);
+	if (may_fault(vma))
+		ret = vmf_insert_pfn(vma, vmf->address, (file->dev->phys + offset) >> PAGE_SHIFT);
+	up_read(&file->dev->lock);
+	return ret;
+}
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
+/* Here .huge_fault is never called for such a mapping. */
+static vm_fault_t fault(struct vm_fault *vmf)
+{
+	vm_fault_t ret = vmf->pmd && pmd_none(*vmf->pmd) ? fault_pmd(vmf) : VM_FAULT_FALLBACK;
+
+	return ret & VM_FAULT_FALLBACK ? fault_pte(vmf) : ret;
+}
+#else
+static vm_fault_t fault(struct vm_fault *vmf)
+{
+	return fault_pte(vmf);
+}
+
+static vm_fault_t huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	return order == PMD_ORDER ? fault_pmd(vmf) : VM_FAULT_FALLBACK;
+}
+#endif
+
+static const struct vm_operations_struct vm_ops = {
+	.fault = fault,
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	.huge_fault = huge_fault,
+#endif
+};
+
+int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	struct vmshm_file *file = filp->private_data;
+	struct vmshm_dev *dev = file->dev;
+	const u64 length = vma->vm_end - vma->vm_start;
+	unsigned long drop = VM_MAYEXEC;
+	union identity id = {};
+	enum right right = RIGHT_NONE;
+	int rc = 0;
+
+	/* A private mapping would copy, and show the copy's reader what is not there any more. */
+	if (!(vma->vm_flags & VM_SHARED))
+		return -EINVAL;
+	if (vma->vm_flags & VM_EXEC)
+		return -EACCES;
+	if (!vmshm_range_inside(vma->vm_pgoff, length >> PAGE_SHIFT, 0, dev->bytes >> PAGE_SHIFT))
+		return -EINVAL;
+	down_read(&dev->lock);
+	if (dev->usable) {
+		id = identify(file, (u64)vma->vm_pgoff << PAGE_SHIFT, length);
+		right = right_to(file, id);
+	}
+	if (dev->gone || dev->detached)
+		rc = -ENODEV;
+	else if (right == RIGHT_NONE || (vma->vm_flags & VM_WRITE && right != RIGHT_WRITE))
+		rc = -EACCES;
+	else if (file->mm && file->mm != current->mm)
+		rc = -EPERM;
+	up_read(&dev->lock);
+	if (rc)
+		return rc;
+	if (right != RIGHT_WRITE)
+		drop |= VM_MAYWRITE;
+	/* The child of a fork is another process: it opens the device itself. */
+	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY | VM_HUGEPAGE, drop);
+	vma->vm_private_data = id.data;
+	vma->vm_ops = &vm_ops;
+	return 0;
+}
+
+void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length)
+{
+	if (dev->inode)
+		unmap_mapping_range(dev->inode->i_mapping, offset, length, 1);
+}

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The ivshmem device: found, mapped, its interrupt, its end.
+ *
+ * One struct vmshm_dev a device; open files keep it after the device is gone.
+ */
+#include <linux/idr.h>
+#include <linux/interrupt.h>
+#include <linux/io.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+
+#include "vmshm.h"
+#include "vmshm_compat.h"
+#include "vmshm_registers.h"
+
+static DEFINE_IDA(numbers);
+
+u32 vmshm_reg(struct vmshm_dev *dev, u32 offset)
+{
+	return ioread32(dev->regs + offset);
+}
+
+void vmshm_reg_set(struct vmshm_dev *dev, u32 offset, u32 value)
+{
+	iowrite32(value, dev->regs + offset);
+}
+
+u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset)
+{
+	return vmshm_reg(dev, offset) | (u64)vmshm_reg(dev, offset + 4) << 32;
+}
+
+static void dev_free(struct kref *ref)
+{
+	struct vmshm_dev *dev = container_of(ref, struct vmshm_dev, ref);
+
+	vmshm_header_drop(dev);
+	if (dev->inode)
+		iput(dev->inode);
+	if (dev->mem)
+		memunmap(dev->mem);
+	ida_free(&numbers, dev->number);
+	kfree(dev);
+}
+
+void vmshm_dev_get(struct vmshm_dev *dev)
+{
+	kref_get(&dev->ref);
+}
+
+void vmshm_dev_put(struct vmshm_dev *dev)
+{
+	kref_put(&dev->ref, dev_free);
+}
+
+static irqreturn_t interrupt(int irq, void *data)
+{
+	struct vmshm_dev *dev = data;
+
+	/* Without MSI-X the line may be shared. Reading clears it. */
+	if (!dev->msix && !vmshm_reg(dev, VMSHM_REG_INTR_STATUS))
+		return IRQ_NONE;
+	mod_delayed_work(system_wq, &dev->beat, 0);
+	return IRQ_HANDLED;
+}
+
+static void interrupt_start(struct vmshm_dev *dev)
+{
+	struct pci_dev *pdev = dev->pdev;
+
+	if (pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSIX | PCI_IRQ_INTX) < 1)
+		return;
+	dev->msix = pdev->msix_enabled;
+	/* A stock device without doorbell has nothing to interrupt for. */
+	if (!dev->msix && !dev->generation)
+		goto free_vectors;
+	if (request_irq(pci_irq_vector(pdev, 0), interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name,
+			dev))
+		goto free_vectors;
+	dev->vector = true;
+	dev->features |= VMSHM_FEATURE_INTERRUPT;
+	vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, U32_MAX);
+	return;
+
+free_vectors:
+	dev->msix = false;
+	pci_free_irq_vectors(pdev);
+}
+
+static void interrupt_stop(struct vmshm_dev *dev)
+{
+	if (!dev->vector)
+		return;
+	vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, 0);
+	free_irq(pci_irq_vector(dev->pdev, 0), dev);
+	pci_free_irq_vectors(dev->pdev);
+	dev->vector = false;
+}
+
+static void registers_read(struct vmshm_dev *dev)
+{
+	u32 features;
+
+	if (vmshm_reg(dev, VMSHM_REG_MAGIC) != VMSHM_MAGIC_VALUE)
+		return;
+	if (vmshm_reg(dev, VMSHM_REG_VERSION) > VMSHM_REG_VERSION_MAX) {
+		dev_warn(&dev->pdev->dev,
+			 "the device has registers of version %u, this module knows up to %u: used as a stock device\n",
+			 vmshm_reg(dev, VMSHM_REG_VERSION), VMSHM_REG_VERSION_MAX);
+		return;
+	}
+	features = vmshm_reg(dev, VMSHM_REG_FEATURES);
+	dev->generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
+	dev->detached = !(vmshm_reg(dev, VMSHM_REG_STATE) & VMSHM_STATE_ATTACHED);
+	if (features & VMSHM_REGF_WRITE_WINDOWS)
+		dev->features |= VMSHM_FEATURE_WRITE_WINDOWS;
+	if (features & VMSHM_REGF_DETACH)
+		dev->features |= VMSHM_FEATURE_DETACH;
+}
+
+/* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
+static void warn_if_uncached(struct vmshm_dev *dev)
+{
+	unsigned int level;
+	pte_t *pte = lookup_address((unsigned long)dev->mem, &level);
+
+	if (pte && (pte_flags(*pte) & (_PAGE_PCD | _PAGE_PWT)))
+		dev_warn(&dev->pdev->dev,
+			 "the platform gives uncached memory (an MTRR of the firmware covers it): copies run at a hundredth of their speed. Boot with SeaBIOS, or with OVMF's 64-bit PCI window left write-back (opt/ovmf/X-PciMmio64Mb), or with disable_mtrr_cleanup\n");
+}
+
+static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct vmshm_dev *dev;
+	int rc;
+
+	rc = pci_enable_device(pdev);
+	if (rc)
+		return rc;
+	rc = pci_request_regions(pdev, "vmshm");
+	if (rc) {
+		dev_err(&pdev->dev, "another driver has the device\n");
+		goto disable;
+	}
+	rc = -ENOMEM;
+	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+	if (!dev)
+		goto release;
+	dev->number = ida_alloc(&numbers, GFP_KERNEL);
+	if (dev->number < 0) {
+		rc = dev->number;
+		kfree(dev);
+		goto release;
+	}
+	kref_init(&dev->ref);
+	init_rwsem(&dev->lock);
+	INIT_LIST_HEAD(&dev->files);
+	INIT_DELAYED_WORK(&dev->beat, vmshm_beat);
+	init_waitqueue_head(&dev->wait);
+	snprintf(dev->name, sizeof(dev->name), "vmshm%d", dev->number);
+	dev->pdev = pdev;
+	dev->phys = pci_resource_start(pdev, 2);
+	dev->bytes = pci_resource_len(pdev, 2);
+	rc = -ENODEV;
+	if (dev->bytes < VMSHM_HEADER_BYTES) {
+		dev_err(&pdev->dev, "BAR 2 has %llu bytes: not a vmshm segment\n", dev->bytes);
+		goto put;
+	}
+	dev->regs = pci_iomap(pdev, 0, 0);
+	/* Also reserves the memory type of the whole range, which mappings then get. */
+	dev->mem = memremap(dev->phys, dev->bytes, MEMREMAP_WB);
+	if (!dev->regs || !dev->mem) {
+		dev_err(&pdev->dev, "cannot map the device's memory (%llu bytes)\n", dev->bytes);
+		goto unmap;
+	}
+	warn_if_uncached(dev);
+	registers_read(dev);
+	interrupt_start(dev);
+	pci_set_drvdata(pdev, dev);
+	dev->misc = (struct miscdevice) {
+		.minor = MISC_DYNAMIC_MINOR, .name = dev->name, .fops = &vmshm_fops,
+		.parent = &pdev->dev, .mode = 0660,
+	};
+	rc = misc_register(&dev->misc);
+	if (rc)
+		goto stop;
+	mod_delayed_work(system_wq, &dev->beat, 0);
+	dev_info(&pdev->dev, "%s: %llu MiB%s\n", dev->name, dev->bytes >> 20,
+		 dev->features & VMSHM_FEATURE_WRITE_WINDOWS ? ", guarded by the hypervisor" : "");
+	return 0;
+
+stop:
+	interrupt_stop(dev);
+	cancel_delayed_work_sync(&dev->beat);
+unmap:
+	if (dev->regs)
+		pci_iounmap(pdev, dev->regs);
+put:
+	vmshm_dev_put(dev);
+release:
+	pci_release_regions(pdev);
+disable:
+	pci_disable_device(pdev);
+	return rc;
+}
+
+static void vmshm_remove(struct pci_dev *pdev)
+{
+	struct vmshm_dev *dev = pci_get_drvdata(pdev);
+
+	misc_deregister(&dev->misc);
+	interrupt_stop(dev);
+	down_write(&dev->lock);
+	vmshm_section_shut(dev);
+	dev->gone = true;
+	vmshm_notify(dev, VMSHM_EVENT_GONE);
+	up_write(&dev->lock);
+	cancel_delayed_work_sync(&dev->beat);
+	pci_iounmap(pdev, dev->regs);
+	vmshm_dev_put(dev);
+	pci_release_regions(pdev);
+	pci_disable_device(pdev);
+}
+
+/* Other VMs run on: they see a VM that is silent, not one that is dead. */
+static int __maybe_unused vmshm_suspend(struct device *d)
+{
+	cancel_delayed_work_sync(&((struct vmshm_dev *)dev_get_drvdata(d))->beat);
+	return 0;
+}
+
+static int __maybe_unused vmshm_resume(struct device *d)
+{
+	struct vmshm_dev *dev = dev_get_drvdata(d);
+
+	if (dev->vector)
+		vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, U32_MAX);
+	mod_delayed_work(system_wq, &dev->beat, 0);
+	return 0;
+}
+
+static SIMPLE_DEV_PM_OPS(vmshm_pm, vmshm_suspend, vmshm_resume);
+
+static const struct pci_device_id vmshm_ids[] = {
+	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110) },
+	{}
+};
+MODULE_DEVICE_TABLE(pci, vmshm_ids);
+
+static struct pci_driver vmshm_driver = {
+	.name = "vmshm",
+	.id_table = vmshm_ids,
+	.probe = vmshm_probe,
+	.remove = vmshm_remove,
+	/* Switching off: others need not wait for a silence. */
+	.shutdown = vmshm_remove,
+	.driver.pm = &vmshm_pm,
+};
+module_pci_driver(vmshm_driver);
+
+MODULE_DESCRIPTION("Shared memory between virtual machines of one host (ivshmem), for Open MPI's vmshm");
+MODULE_AUTHOR("The vmshm developers");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1.0");

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * BAR 0 of the ivshmem device. Up to 0x0c it is QEMU's (docs/specs/ivshmem-spec); from 0x10 on the
+ * patched device's (ivshmem-patch/README.md), where a stock one reads as zero. 32-bit accesses; of a
+ * 64-bit value the low half comes first.
+ */
+#ifndef VMSHM_REGISTERS_H
+#define VMSHM_REGISTERS_H
+
+#define VMSHM_REG_INTR_MASK	0x00
+#define VMSHM_REG_INTR_STATUS	0x04	/* a read clears it and the interrupt */
+#define VMSHM_REG_IV_POSITION	0x08
+#define VMSHM_REG_DOORBELL	0x0c	/* peer's position << 16 | vector */
+
+#define VMSHM_REG_MAGIC		0x10
+#define VMSHM_REG_VERSION	0x14
+#define VMSHM_REG_FEATURES	0x18
+#define VMSHM_REG_VM_ID		0x1c
+#define VMSHM_REG_SIZE		0x20	/* u64, bytes of BAR 2 */
+#define VMSHM_REG_WINDOW_OFFSET	0x28	/* u64: where this VM may write */
+#define VMSHM_REG_WINDOW_SIZE	0x30	/* u64 */
+#define VMSHM_REG_GENERATION	0x38	/* grows with each detach, attach and migration */
+#define VMSHM_REG_STATE		0x3c
+#define VMSHM_REG_DETACH_ACK	0x80	/* write the generation: we have let go */
+#define VMSHM_REG_REATTACH	0x84	/* write the generation: we use it again */
+
+#define VMSHM_MAGIC_VALUE	0x4d485356	/* "VSHM" */
+#define VMSHM_REG_VERSION_MAX	1
+
+#define VMSHM_REGF_WRITE_WINDOWS	(1U << 0)
+#define VMSHM_REGF_DETACH		(1U << 1)
+#define VMSHM_REGF_INTERRUPT		(1U << 2)
+
+#define VMSHM_STATE_ATTACHED		(1U << 0)
+#define VMSHM_STATE_DETACH_WANTED	(1U << 1)
+
+#endif

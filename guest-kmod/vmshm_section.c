@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The VM's section and the slots of its processes: taken, given back, found dead.
+ *
+ * The order of the stores is that of the user-space library (vmshm_member.c), which test/model/join.pml
+ * models.
+ */
+#include <linux/cred.h>
+#include <linux/delay.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/timekeeping.h>
+#include <linux/uidgid.h>
+#include <asm/sync_bitops.h>
+
+#include "vmshm.h"
+#include "vmshm_registers.h"
+
+#define WATCH_MS	1500
+#define WATCH_STEP_MS	50
+
+/* Tells one set of live processes from another; 0: none is alive. */
+static u64 live_print(struct vmshm_dev *dev)
+{
+	u64 print = 0;
+	u32 slot;
+
+	for (slot = 0; slot < dev->header.procs; slot++) {
+		struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
+
+		if (virt_load_acquire(&proc->state) == VMSHM_PROC_LIVE)
+			print += READ_ONCE(proc->nonce) | 1;
+	}
+	return print;
+}
+
+static int somebody_beats(struct vmshm_section *section)
+{
+	const u64 before = READ_ONCE(section->heartbeat);
+	unsigned int ms;
+
+	for (ms = 0; ms < WATCH_MS; ms += WATCH_STEP_MS) {
+		if (msleep_interruptible(WATCH_STEP_MS))
+			return -EINTR;
+		if (READ_ONCE(section->heartbeat) != before)
+			return -EADDRINUSE;
+	}
+	return 0;
+}
+
+void vmshm_changed(struct vmshm_dev *dev)
+{
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	u32 vm, doorbell;
+
+	virt_store_release(&own->changes, READ_ONCE(own->changes) + 1);
+	if (!dev->msix)
+		return;
+	for (vm = 0; vm < dev->header.vms; vm++) {
+		doorbell = READ_ONCE(vmshm_section_of(dev, vm)->doorbell);
+		if (vm != dev->vm && doorbell && doorbell <= 0x10000)
+			vmshm_reg_set(dev, VMSHM_REG_DOORBELL, (doorbell - 1) << 16);
+	}
+}
+
+/* What others see of a slot that is nobody's any more. The state comes last. */
+static void bury(struct vmshm_dev *dev, u32 slot, u32 state)
+{
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
+
+	memset(vmshm_row_of(dev, dev->vm, slot), 0, vmshm_reader_row_bytes(&dev->header));
+	WRITE_ONCE(own->messages, READ_ONCE(own->messages) + READ_ONCE(proc->messages));
+	WRITE_ONCE(own->bytes, READ_ONCE(own->bytes) + READ_ONCE(proc->bytes));
+	WRITE_ONCE(proc->messages, 0);
+	WRITE_ONCE(proc->bytes, 0);
+	virt_store_release(&proc->state, state);
+	vmshm_changed(dev);
+}
+
+static int in_use(struct vmshm_dev *dev)
+{
+	dev_err(&dev->pdev->dev,
+		"VM id %u is in use by another running VM, or by processes that do not use this module\n",
+		dev->vm);
+	return -EADDRINUSE;
+}
+
+/* Make the section this boot's. Two VMs of one id may come here at one time: one of them at most
+ * replaces the arbiter that both found, and of two that replace each other's at least one finds the
+ * other, here or in slot_take().
+ */
+static int section_take(struct vmshm_dev *dev)
+{
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	u64 arbiter, live, length = dev->sections[dev->vm].length;
+	u32 slot;
+	int rc;
+
+	arbiter = READ_ONCE(own->arbiter);
+	live = live_print(dev);
+	if (READ_ONCE(own->state) == VMSHM_SECTION_UP && live) {
+		rc = somebody_beats(own);
+		if (rc)
+			return rc == -EADDRINUSE ? in_use(dev) : rc;
+	}
+	if (sync_cmpxchg(&own->arbiter, arbiter, dev->epoch) != arbiter)
+		return in_use(dev);
+	virt_mb();
+	if (live_print(dev) != live) {
+		sync_cmpxchg(&own->arbiter, dev->epoch, arbiter);
+		return in_use(dev);
+	}
+	dev->dirty_end = READ_ONCE(own->magic) ? min(READ_ONCE(own->dirty_end), length) : 0;
+	vmshm_window_inherit(dev);
+	for (slot = 0; slot < dev->header.procs; slot++) {
+		dev->procs[slot].generation = READ_ONCE(vmshm_proc_of(dev, dev->vm, slot)->generation);
+		if (READ_ONCE(vmshm_proc_of(dev, dev->vm, slot)->state) == VMSHM_PROC_LIVE)
+			bury(dev, slot, VMSHM_PROC_DEAD);
+	}
+	WRITE_ONCE(own->vm_id, dev->vm);
+	WRITE_ONCE(own->doorbell,
+		   dev->msix ? (vmshm_reg(dev, VMSHM_REG_IV_POSITION) & 0xffff) + 1 : 0);
+	virt_store_release(&own->epoch, dev->epoch);
+	virt_store_release(&own->state, VMSHM_SECTION_UP);
+	virt_store_release(&own->magic, VMSHM_SECTION_MAGIC);
+	dev->taken = true;
+	if (dev->generation)
+		vmshm_reg_set(dev, VMSHM_REG_REATTACH, dev->generation);
+	return 0;
+}
+
+void vmshm_section_shut(struct vmshm_dev *dev)
+{
+	struct vmshm_file *file;
+
+	if (!dev->usable)
+		return;
+	list_for_each_entry(file, &dev->files, list)
+		vmshm_leave(file, VMSHM_PROC_DEAD);
+	if (dev->taken)
+		virt_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
+	vmshm_zap(dev, 0, dev->bytes);
+	vmshm_header_drop(dev);
+}
+
+/* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and then
+ * should find the fate of its last owner, not its successor.
+ */
+static u32 free_slot(struct vmshm_dev *dev)
+{
+	u32 slot, best = VMSHM_NO_SLOT;
+
+	for (slot = 0; slot < dev->header.procs; slot++) {
+		const struct vmshm_own_proc *p = &dev->procs[slot];
+
+		if (!p->file && (best == VMSHM_NO_SLOT || p->joined < dev->procs[best].joined))
+			best = slot;
+	}
+	return best;
+}
+
+static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
+{
+	struct vmshm_dev *dev = file->dev;
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	const u32 slot = free_slot(dev);
+	struct vmshm_proc *proc;
+	u64 nonce;
+
+	if (slot == VMSHM_NO_SLOT)
+		return -ENOSPC;
+	do {
+		nonce = get_random_u64();
+	} while (!nonce);
+	proc = vmshm_proc_of(dev, dev->vm, slot);
+	WRITE_ONCE(proc->generation, ++dev->procs[slot].generation);
+	WRITE_ONCE(proc->pid, task_tgid_nr(current));
+	WRITE_ONCE(proc->uid, from_kuid(&init_user_ns, current_uid()));
+	WRITE_ONCE(proc->nonce, nonce);
+	WRITE_ONCE(proc->name, join->name);
+	memcpy(proc->job, join->job, sizeof(proc->job));
+	WRITE_ONCE(proc->window, UINT32_MAX);
+	WRITE_ONCE(proc->joined_sec, ktime_get_real_seconds());
+	WRITE_ONCE(proc->messages, 0);
+	WRITE_ONCE(proc->bytes, 0);
+	virt_store_release(&proc->state, VMSHM_PROC_LIVE);
+	virt_mb();
+	if (READ_ONCE(own->arbiter) != dev->epoch) {
+		/* The other one may have taken the very slot by now. */
+		if (READ_ONCE(proc->nonce) == nonce)
+			bury(dev, slot, VMSHM_PROC_LEFT);
+		return in_use(dev);
+	}
+	dev->procs[slot].file = file;
+	dev->procs[slot].joined = ++dev->joins;
+	file->slot = slot;
+	file->uid = current_uid();
+	file->mm = current->mm;
+	mmgrab(file->mm);
+	memcpy(file->job, join->job, sizeof(file->job));
+	dev->members++;
+	join->slot = slot;
+	join->generation = dev->procs[slot].generation;
+	join->vm = dev->vm;
+	join->nonce = nonce;
+	join->epoch = dev->epoch;
+	vmshm_changed(dev);
+	return 0;
+}
+
+int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
+{
+	struct vmshm_dev *dev = file->dev;
+	int rc;
+
+	if (file->slot != VMSHM_NO_SLOT)
+		return -EISCONN;
+	rc = vmshm_header_read(dev);
+	if (!rc && !dev->taken)
+		rc = section_take(dev);
+	if (rc)
+		return rc;
+	vmshm_reap(dev);
+	rc = slot_take(file, join);
+	if (!rc)
+		mod_delayed_work(system_wq, &dev->beat, 0);
+	return rc;
+}
+
+void vmshm_leave(struct vmshm_file *file, u32 state)
+{
+	struct vmshm_dev *dev = file->dev;
+
+	if (file->slot == VMSHM_NO_SLOT)
+		return;
+	vmshm_found_release_all(file);
+	vmshm_window_release_all(file);
+	bury(dev, file->slot, state);
+	dev->procs[file->slot].file = NULL;
+	dev->members--;
+	file->slot = VMSHM_NO_SLOT;
+	mmdrop(file->mm);
+	file->mm = NULL;
+	vmshm_window_collect(dev);
+}
+
+void vmshm_reap(struct vmshm_dev *dev)
+{
+	struct vmshm_file *file;
+
+	list_for_each_entry(file, &dev->files, list)
+		if (file->slot != VMSHM_NO_SLOT && !atomic_read(&file->mm->mm_users))
+			vmshm_leave(file, VMSHM_PROC_DEAD);
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR BSD-3-Clause */
+/*
+ * What a process of a guest may ask of /dev/vmshmN.
+ *
+ * An open file is one membership: VMSHM_IOC_JOIN takes a process slot for the calling address
+ * space, the last close of the file, VMSHM_IOC_LEAVE or the end of the address space gives it back,
+ * with all windows. After a fork the child has neither the membership nor the mappings: it opens the
+ * device anew. Only the address space that joined may use the file for more than describing.
+ *
+ * mmap: the file's offset is the offset in the segment; MAP_SHARED only, never executable. One
+ * mapping lies in one of
+ *   - the header, or the tables at the start of a section: read-only, for anybody who could open
+ *     the device;
+ *   - an own window: read-write;
+ *   - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write.
+ * Anything else is refused with EACCES. When the right to a window ends (release, unplugging, detach)
+ * while it is mapped, the next access gives SIGBUS.
+ *
+ * All structures have a fixed size. `flags` and `reserved` must be zero, else EINVAL.
+ * Errors common to all calls that need a membership: ENOTCONN (not joined), EPERM (not the address
+ * space that joined), ENODEV (the device is gone, or its memory detached), EFAULT.
+ */
+#ifndef VMSHM_UAPI_H
+#define VMSHM_UAPI_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define VMSHM_UAPI_VERSION	1
+
+/* Where the VM's id comes from. */
+enum {
+	VMSHM_ID_DEVICE = 1,		/* register of the patched device */
+	VMSHM_ID_SMBIOS = 2,		/* OEM string vmshm.vm-id=N */
+	VMSHM_ID_PARAMETER = 3,		/* module parameter vm_id, also as vmshm.vm_id=N at boot */
+};
+
+/* Any process that opened the device. Errors: EPROTO (no usable header in the segment; the kernel
+ * log names the field), ENXIO (this VM's id is unknown, or not in the segment's table).
+ */
+struct vmshm_describe {
+	__u32 uapi;			/* VMSHM_UAPI_VERSION of the module */
+	__u32 format;			/* VMSHM_FORMAT_VERSION of the module */
+	__u32 vm;
+	__u32 vm_source;		/* VMSHM_ID_* */
+	__u64 total_bytes;
+	__u64 epoch;			/* of this VM; changes when the module is loaded anew */
+	__u32 features;			/* VMSHM_FEATURE_* */
+	__u32 generation;		/* of the device's attachment, 0: the device does not count */
+	__u64 reserved[3];
+};
+
+#define VMSHM_FEATURE_WRITE_WINDOWS	(1U << 0) /* the hypervisor guards other VMs' sections */
+#define VMSHM_FEATURE_DETACH		(1U << 1) /* the host may ask for the segment back */
+#define VMSHM_FEATURE_INTERRUPT		(1U << 2) /* events come at once, not with the next tick */
+#define VMSHM_FEATURE_PAGES		(1U << 3) /* the memory can be pinned, for RDMA and the like */
+
+/* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
+ * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), EINTR, EPROTO, ENXIO.
+ * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables.
+ */
+struct vmshm_join {
+	__u8 job[16];			/* key of the job: who has it may map the job's windows */
+	__u64 name;			/* of the process, for `vmshmctl show` */
+	__u32 flags;
+	__u32 slot;			/* from here on: results */
+	__u32 generation;
+	__u32 vm;
+	__u64 nonce;
+	__u64 epoch;
+};
+
+/* A window of the own section, zeroed. Errors: EINVAL (no bytes, unknown kind), ENOSPC (no window
+ * slot, or no such range free), EINTR (killed).
+ */
+struct vmshm_alloc {
+	__u64 bytes;			/* rounded up to 64 KiB */
+	__u32 kind;			/* VMSHM_KIND_PRIVATE or _OPEN */
+	__u32 flags;
+	__u64 offset;			/* from here on: results */
+	__u64 length;
+	__u32 index;
+	__u32 reserved;
+};
+
+/* A window of another process, in this VM or in another: by its index, or with VMSHM_ANY_WINDOW the
+ * one that holds [offset, offset + length). It stays reserved for this process until
+ * VMSHM_IOC_RELEASE. Finding it once more is no error, and released once.
+ * Errors: EINVAL (vm, slot or index out of range), ENOENT (no live window there), EACCES (the
+ * window is of another job than the key says, or of another user), EPROTO (what the other VM wrote
+ * about it is not allowed), ENOSPC (more than 65536 windows found).
+ */
+struct vmshm_find {
+	__u8 job[16];
+	__u64 offset;
+	__u64 length;
+	__u32 vm;
+	__u32 slot;
+	__u32 index;			/* result with VMSHM_ANY_WINDOW */
+	__u32 flags;
+	__u64 window_offset;		/* from here on: results */
+	__u64 window_length;
+	__u32 generation;
+	__u32 kind;
+};
+
+#define VMSHM_ANY_WINDOW	0xffffffffU
+
+/* Give back an own window (vm: the own id; its memory is handed out again when no other process
+ * reads it), or one that was found. Errors: ENOENT (not one of these).
+ */
+struct vmshm_release {
+	__u32 vm;
+	__u32 index;
+};
+
+/* Make an own window the one that others find in the process's entry. Errors: ENOENT. */
+struct vmshm_publish {
+	__u32 index;
+	__u32 reserved;
+};
+
+/* Tell a process that there is a new ring towards it. Errors: EINVAL (vm or slot out of range). */
+struct vmshm_ring_bell {
+	__u32 vm;
+	__u32 slot;
+};
+
+/* So much was sent since the join, for `vmshmctl show`. */
+struct vmshm_count {
+	__u64 messages;
+	__u64 bytes;
+};
+
+/* Wait for events, and take them: also poll(2), EPOLLIN while there are any, EPOLLHUP when the
+ * device is gone. Any process that opened the device. Errors: ETIMEDOUT, EINTR.
+ */
+struct vmshm_wait {
+	__u64 timeout_ns;		/* 0: do not wait, ~0: for ever */
+	__u32 events;			/* result: VMSHM_EVENT_* */
+	__u32 flags;
+};
+
+#define VMSHM_EVENT_PEER	(1U << 0) /* a process or VM came, left, died, was marked */
+#define VMSHM_EVENT_DETACH	(1U << 1) /* the host wants the memory back: leave */
+#define VMSHM_EVENT_ATTACH	(1U << 2) /* there is memory again: describe anew */
+#define VMSHM_EVENT_GONE	(1U << 3) /* the device was unplugged */
+
+#define VMSHM_IOC_DESCRIBE	_IOR('V', 0x40, struct vmshm_describe)
+#define VMSHM_IOC_JOIN		_IOWR('V', 0x41, struct vmshm_join)
+#define VMSHM_IOC_LEAVE		_IO('V', 0x42)
+#define VMSHM_IOC_ALLOC		_IOWR('V', 0x43, struct vmshm_alloc)
+#define VMSHM_IOC_FIND		_IOWR('V', 0x44, struct vmshm_find)
+#define VMSHM_IOC_RELEASE	_IOW('V', 0x45, struct vmshm_release)
+#define VMSHM_IOC_PUBLISH	_IOW('V', 0x46, struct vmshm_publish)
+#define VMSHM_IOC_RING		_IOW('V', 0x47, struct vmshm_ring_bell)
+#define VMSHM_IOC_COUNT		_IOW('V', 0x48, struct vmshm_count)
+#define VMSHM_IOC_WAIT		_IOWR('V', 0x49, struct vmshm_wait)
+
+#endif
