@@ -147,7 +147,7 @@ void vmshm_changed(struct vmshm_dev *dev);
 
 /* vmshm_window.c */
 int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc);	/* takes the lock */
-int vmshm_window_release(struct vmshm_file *file, u32 index);
+int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r);
 int vmshm_window_publish(struct vmshm_file *file, u32 index);
 void vmshm_window_release_all(struct vmshm_file *file);
 void vmshm_window_inherit(struct vmshm_dev *dev);
@@ -155,7 +155,7 @@ void vmshm_window_collect(struct vmshm_dev *dev);
 
 /* vmshm_found.c */
 int vmshm_find(struct vmshm_file *file, struct vmshm_find *find);
-int vmshm_found_release(struct vmshm_file *file, u32 vm, u32 index);
+int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r);
 void vmshm_found_release_all(struct vmshm_file *file);
 
 /* vmshm_mmap.c */

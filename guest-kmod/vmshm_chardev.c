@@ -91,10 +91,11 @@ static int join(struct vmshm_file *file, struct vmshm_join *j)
 	return vmshm_join(file, j);
 }
 
-static int release(struct vmshm_file *file, const struct vmshm_release *r)
+static int release(struct vmshm_file *file, struct vmshm_release *r)
 {
-	return r->vm == file->dev->vm && vmshm_window_release(file, r->index) == 0 ?
-	       0 : vmshm_found_release(file, r->vm, r->index);
+	if (r->vm == file->dev->vm && !vmshm_window_release(file, r))
+		return 0;
+	return vmshm_found_release(file, r);
 }
 
 static int publish(struct vmshm_file *file, const struct vmshm_publish *p)

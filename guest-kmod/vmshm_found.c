@@ -159,12 +159,14 @@ int vmshm_find(struct vmshm_file *file, struct vmshm_find *find)
 	return rc;
 }
 
-int vmshm_found_release(struct vmshm_file *file, u32 vm, u32 index)
+int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r)
 {
-	struct vmshm_found *f = found_of(file, vm, index);
+	struct vmshm_found *f = found_of(file, r->vm, r->index);
 
 	if (!f)
 		return -ENOENT;
+	r->offset = f->offset;
+	r->length = f->length;
 	forget(file, f);
 	return 0;
 }

@@ -112,6 +112,8 @@ struct vmshm_find {
 struct vmshm_release {
 	__u32 vm;
 	__u32 index;
+	__u64 offset;			/* results: where it was */
+	__u64 length;
 };
 
 /* Make an own window the one that others find in the process's entry. Errors: ENOENT. */
@@ -151,7 +153,7 @@ struct vmshm_wait {
 #define VMSHM_IOC_LEAVE		_IO('V', 0x42)
 #define VMSHM_IOC_ALLOC		_IOWR('V', 0x43, struct vmshm_alloc)
 #define VMSHM_IOC_FIND		_IOWR('V', 0x44, struct vmshm_find)
-#define VMSHM_IOC_RELEASE	_IOW('V', 0x45, struct vmshm_release)
+#define VMSHM_IOC_RELEASE	_IOWR('V', 0x45, struct vmshm_release)
 #define VMSHM_IOC_PUBLISH	_IOW('V', 0x46, struct vmshm_publish)
 #define VMSHM_IOC_RING		_IOW('V', 0x47, struct vmshm_ring_bell)
 #define VMSHM_IOC_COUNT		_IOW('V', 0x48, struct vmshm_count)

@@ -208,6 +208,14 @@ static void show(struct vmshm_file *file, u32 index)
 	virt_store_release(&shared->state, VMSHM_WINDOW_LIVE);
 }
 
+static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	list_del_init(&w->of_file);
+	w->state = VMSHM_OWN_QUARANTINE;
+	publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+	vmshm_zap(dev, w->offset, w->length);
+}
+
 int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
@@ -238,7 +246,7 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	if (!is_reserved(dev, alloc->index, generation))
 		rc = -ENODEV;
 	else if (rc)
-		vmshm_window_release(file, alloc->index);
+		release(dev, &dev->windows[alloc->index]);
 	else
 		show(file, alloc->index);
 	up_write(&dev->lock);
@@ -257,20 +265,14 @@ static struct vmshm_own_window *own_window(struct vmshm_file *file, u32 index)
 	       w : NULL;
 }
 
-static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
+int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r)
 {
-	list_del_init(&w->of_file);
-	w->state = VMSHM_OWN_QUARANTINE;
-	publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
-	vmshm_zap(dev, w->offset, w->length);
-}
-
-int vmshm_window_release(struct vmshm_file *file, u32 index)
-{
-	struct vmshm_own_window *w = own_window(file, index);
+	struct vmshm_own_window *w = own_window(file, r->index);
 
 	if (!w)
 		return -ENOENT;
+	r->offset = w->offset;
+	r->length = w->length;
 	release(file->dev, w);
 	vmshm_window_collect(file->dev);
 	return 0;

@@ -209,7 +209,6 @@ struct mca_btl_vmshm_component_t {
 
     uint32_t ranks;                     /* of the job, 0: unknown */
     struct vmshm_member member;
-    struct vmshm_proc *self;            /* own entry of the process table */
     mca_btl_vmshm_arena_t arena;
     opal_free_list_t frags;
     opal_free_list_t streams;

@@ -134,8 +134,7 @@ static void tick(unsigned int count)
         bytes += endpoint->bytes;
     }
     pthread_mutex_unlock(&c->table_lock);
-    vmshm_store_relaxed(&c->self->messages, messages);
-    vmshm_store_relaxed(&c->self->bytes, bytes);
+    vmshm_count(&c->member, messages, bytes);
 }
 
 static void *monitor(void *unused)

@@ -267,7 +267,6 @@ int mca_btl_vmshm_module_start(void)
     control->nonce = c->member.nonce;
     vmshm_store_release(&control->magic, VMSHM_WINDOW_MAGIC);
     vmshm_window_publish(&c->member, c->arena.windows[0].index);
-    c->self = vmshm_proc_of(&c->member.segment, c->member.id.vm, c->member.slot);
     /* Bells that rang for earlier owners of the slot. */
     for (uint32_t vm = 0; vm < h->vms; ++vm) {
         c->bell[vm] = vmshm_bell_of(&c->member.segment, vm, c->member.id.vm, c->member.slot);

@@ -75,7 +75,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->out = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
     /* The ring must be complete before its offset is seen, the offset before the bell. */
     vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_rings_offset(), endpoint), offset);
-    vmshm_fetch_add(vmshm_bell_of(&m->segment, m->id.vm, endpoint->vm, endpoint->slot), 1);
+    vmshm_ring_bell(m, endpoint->vm, endpoint->slot);
     return OPAL_SUCCESS;
 }
 

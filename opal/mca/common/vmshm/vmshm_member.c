@@ -2,6 +2,7 @@
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"
+#include "vmshm_kmod.h"
 #include "vmshm_layout.h"
 
 #include <inttypes.h>
@@ -56,6 +57,9 @@ int vmshm_reap(struct vmshm_member *m)
     struct vmshm_error e;
     int dead;
 
+    if (m->segment.managed) {
+        return 0;
+    }
     if (VMSHM_OK != vmshm_lock_enter(&m->lock, &e)) {
         return 0;
     }
@@ -67,6 +71,9 @@ int vmshm_reap(struct vmshm_member *m)
 
 void vmshm_heartbeat(struct vmshm_member *m)
 {
+    if (m->segment.managed) {
+        return;
+    }
     vmshm_fetch_add(&own_section(m)->heartbeat, 1);
 }
 
@@ -251,6 +258,13 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
     if (VMSHM_OK != rc) {
         return rc;
     }
+    if (m->segment.managed) {
+        rc = vmshm_kmod_join(o, m, e);
+        if (VMSHM_OK != rc) {
+            goto close_segment;
+        }
+        return VMSHM_OK;
+    }
     rc = vmshm_identity_get(o->root ? o->root : "", o->vm_id, m->segment.header.vms, &m->id, e);
     if (VMSHM_OK != rc) {
         goto close_segment;
@@ -293,6 +307,12 @@ void vmshm_leave(struct vmshm_member *m)
     if (!m->joined) {
         return;
     }
+    m->joined = false;
+    if (m->segment.managed) {
+        vmshm_kmod_leave(m);
+        vmshm_segment_close(&m->segment);
+        return;
+    }
     /* Without the mutex the next process of the VM finds the slot unclaimed and reaps it. */
     if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
         bury(m, m->slot, VMSHM_PROC_LEFT);
@@ -300,9 +320,29 @@ void vmshm_leave(struct vmshm_member *m)
         vmshm_window_collect(m);
         vmshm_lock_leave(&m->lock);
     }
-    m->joined = false;
     vmshm_lock_close(&m->lock);
     vmshm_segment_close(&m->segment);
+}
+
+void vmshm_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot)
+{
+    if (m->segment.managed) {
+        vmshm_kmod_ring_bell(m, vm, slot);
+        return;
+    }
+    vmshm_fetch_add(vmshm_bell_of(&m->segment, m->id.vm, vm, slot), 1);
+}
+
+void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
+{
+    struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, m->slot);
+
+    if (m->segment.managed) {
+        vmshm_kmod_count(m, messages, bytes);
+        return;
+    }
+    vmshm_store_relaxed(&proc->messages, messages);
+    vmshm_store_relaxed(&proc->bytes, bytes);
 }
 
 void vmshm_member_address(const struct vmshm_member *m, struct vmshm_address *a)

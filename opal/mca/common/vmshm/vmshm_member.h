@@ -3,7 +3,7 @@
  * maps.
  *
  * Everything that changes the tables of the own section happens under the lock file's mutex
- * (vmshm_lock.h); the tables of other sections are only read, and each entry is copied to private
+ * (vmshm_lock.h), or in the kernel module where that is (segment.managed); the tables of other sections are only read, and each entry is copied to private
  * memory and checked before it is used. All functions may be called from any thread.
  */
 #ifndef VMSHM_MEMBER_H
@@ -63,6 +63,12 @@ void vmshm_member_address(const struct vmshm_member *m, struct vmshm_address *a)
 /* Add to the section's heartbeat: at least once a second from some process of the VM, or other VMs
  * report silence. */
 void vmshm_heartbeat(struct vmshm_member *m);
+
+/* Tell a process that there is a new ring towards it. */
+void vmshm_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot);
+
+/* So much was sent since the join: for `vmshmctl show`. */
+void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes);
 
 /* Mark the slots of this VM's dead processes and quarantine their windows. Returns how many died.
  * Waits for the mutex. */

@@ -5,6 +5,7 @@
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"
+#include "vmshm_kmod.h"
 #include "vmshm_layout.h"
 
 #include <inttypes.h>
@@ -49,6 +50,9 @@ bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint
     if (vm >= h->vms || index >= h->windows) {
         return false;
     }
+    if (m->segment.managed) {
+        return index == vmshm_kmod_find(m, vm, slot, index, 0, 0, w);
+    }
     section = &m->segment.sections[vm];
     shared = vmshm_window_of(&m->segment, vm, index);
     word = reader_word(m, vm, index, &mask);
@@ -72,12 +76,19 @@ void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
 {
     uint64_t mask, *word = reader_word(m, vm, index, &mask);
 
+    if (m->segment.managed) {
+        vmshm_kmod_window_release(m, vm, index);
+        return;
+    }
     vmshm_fetch_and(word, ~mask);
 }
 
 uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
                            uint64_t length, struct vmshm_window *w)
 {
+    if (m->segment.managed) {
+        return vmshm_kmod_find(m, vm, slot, VMSHM_NO_WINDOW, offset, length, w);
+    }
     for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
         struct vmshm_window peek;
 

@@ -1,7 +1,12 @@
 #include "vmshm_provider.h"
 
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,12 +14,44 @@
 /* Devices that are looked for by themselves, best first. */
 static const char *const devices[] = { "/dev/mmapper" };
 
+/* The kernel module's device of the lowest number. */
+static bool find_kmod(const char *dir, char *path, size_t path_bytes)
+{
+    DIR *devices_dir = opendir(dir);
+    struct dirent *entry;
+    unsigned long best = ULONG_MAX;
+
+    while (NULL != devices_dir && NULL != (entry = readdir(devices_dir))) {
+        char *end;
+        unsigned long number;
+
+        if (0 != strncmp(entry->d_name, "vmshm", 5) || !isdigit((unsigned char) entry->d_name[5])) {
+            continue;
+        }
+        number = strtoul(entry->d_name + 5, &end, 10);
+        if ('\0' == *end && number < best) {
+            best = number;
+        }
+    }
+    if (NULL != devices_dir) {
+        closedir(devices_dir);
+    }
+    if (ULONG_MAX == best) {
+        return false;
+    }
+    return (size_t) snprintf(path, path_bytes, "%s/vmshm%lu", dir, best) < path_bytes;
+}
+
 int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const char **provider,
                         struct vmshm_error *e)
 {
     struct stat st;
 
     if (NULL == wanted || '\0' == wanted[0] || 0 == strcmp(wanted, "auto")) {
+        if (find_kmod("/dev", path, path_bytes)) {
+            *provider = "kmod";
+            return VMSHM_OK;
+        }
         for (size_t i = 0; i < sizeof devices / sizeof devices[0]; ++i) {
             if (0 == stat(devices[i], &st) && S_ISCHR(st.st_mode)) {
                 snprintf(path, path_bytes, "%s", devices[i]);

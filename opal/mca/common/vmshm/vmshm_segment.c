@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "vmshm_kmod.h"
 #include "vmshm_provider.h"
 
 /* Map the header alone and learn from it how much the whole is. */
@@ -50,6 +51,12 @@ int vmshm_segment_open(const char *path, struct vmshm_segment *s, struct vmshm_e
         return vmshm_fail_errno(e, s->path, "segment", "open for reading and writing");
     }
     rc = vmshm_provider_size(s->fd, s->path, &available, e);
+    if (VMSHM_OK == rc && UINT64_MAX == available) {
+        e->code = VMSHM_OK;
+        s->managed = VMSHM_OK == vmshm_kmod_probe(s->fd, s->path, &available, e);
+        s->provider = s->managed ? "kmod" : s->provider;
+        rc = e->code;
+    }
     if (VMSHM_OK == rc) {
         rc = peek_header(s->fd, available, s->path, image, e);
     }
@@ -58,6 +65,13 @@ int vmshm_segment_open(const char *path, struct vmshm_segment *s, struct vmshm_e
     }
     memcpy(&s->header, image, sizeof s->header);
     memcpy(s->sections, image + VMSHM_TABLE_OFFSET, sizeof s->sections);
+    if (s->managed) {
+        rc = vmshm_kmod_map(s, e);
+        if (VMSHM_OK != rc) {
+            goto fail;
+        }
+        return VMSHM_OK;
+    }
     s->base = mmap(NULL, s->header.total_bytes, PROT_READ, MAP_SHARED, s->fd, 0);
     if (MAP_FAILED == s->base) {
         s->base = NULL;

@@ -2,10 +2,12 @@
  * Opening a segment: find it, map it, check its header.
  *
  * A segment is mapped once, whole and read-only; vmshm_segment_own() makes one VM's section
- * writable for this process. Everything that is read from the shared header is read from the
+ * writable for this process. The kernel module maps header and tables only, windows as they are
+ * handed out or found. Everything that is read from the shared header is read from the
  * private, validated copy in `header` and `sections`.
  *
  * Providers, in the order in which an unnamed segment is looked for:
+ *   kmod     /dev/vmshmN, of the guest kernel module
  *   chardev  /dev/mmapper (User-Mode Linux) and other devices whose mmap at offset 0 is the segment
  *   pci      resource2 of an ivshmem device 1af4:1110 under /sys/bus/pci/devices; root only
  * A named one: any path; `file` if it is a regular file.
@@ -21,7 +23,8 @@ struct vmshm_segment {
     uint64_t total_bytes;                 /* mapped */
     int fd;
     char path[256];
-    const char *provider;                 /* "file", "chardev" or "pci" */
+    const char *provider;                 /* "kmod", "file", "chardev" or "pci" */
+    bool managed;                         /* the kernel module owns the tables: see vmshm_kmod.h */
     struct vmshm_header header;           /* private copies, validated */
     struct vmshm_section_entry sections[VMSHM_MAX_VMS];
 };

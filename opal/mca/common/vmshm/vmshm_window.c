@@ -11,6 +11,7 @@
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"
+#include "vmshm_kmod.h"
 #include "vmshm_layout.h"
 
 #include <inttypes.h>
@@ -116,6 +117,9 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
     uint64_t at, dirty;
     int rc;
 
+    if (m->segment.managed) {
+        return vmshm_kmod_window_alloc(m, bytes, kind, index, offset, e);
+    }
     /* Beyond the section's length rounding up could wrap around to nothing. */
     if (bytes <= own->length) {
         bytes = vmshm_align_up(0 == bytes ? 1 : bytes, VMSHM_GRANULE_BYTES);
@@ -167,6 +171,10 @@ void vmshm_window_release(struct vmshm_member *m, uint32_t index)
 {
     struct vmshm_error e;
 
+    if (m->segment.managed) {
+        vmshm_kmod_window_release(m, m->id.vm, index);
+        return;
+    }
     if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
         vmshm_store_release(&entry_of(m, index)->state, VMSHM_WINDOW_QUARANTINE);
         vmshm_window_collect(m);
@@ -176,5 +184,9 @@ void vmshm_window_release(struct vmshm_member *m, uint32_t index)
 
 void vmshm_window_publish(struct vmshm_member *m, uint32_t index)
 {
+    if (m->segment.managed) {
+        vmshm_kmod_window_publish(m, index);
+        return;
+    }
     vmshm_store_release(&vmshm_proc_of(&m->segment, m->id.vm, m->slot)->window, index);
 }

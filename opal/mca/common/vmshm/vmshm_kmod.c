@@ -1,0 +1,222 @@
+#include "vmshm_kmod.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "vmshm_layout.h"
+#include "vmshm_uapi.h"
+
+_Static_assert(VMSHM_NO_WINDOW == VMSHM_ANY_WINDOW, "one number for no window");
+
+/* Only waiting can be interrupted, and an allocation by a deadly signal. */
+static int call(int fd, unsigned long request, void *argument)
+{
+    int rc;
+
+    do {
+        rc = ioctl(fd, request, argument);
+    } while (0 != rc && EINTR == errno);
+    return rc;
+}
+
+int vmshm_kmod_probe(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e)
+{
+    struct vmshm_describe d;
+
+    if (0 == call(fd, VMSHM_IOC_DESCRIBE, &d)) {
+        if (VMSHM_UAPI_VERSION != d.uapi || VMSHM_FORMAT_VERSION != d.format) {
+            return vmshm_fail(e, VMSHM_ERR_VERSION, path, "kernel module", "the module speaks "
+                              "interface %u and format %u, this program %u and %u", d.uapi,
+                              d.format, VMSHM_UAPI_VERSION, VMSHM_FORMAT_VERSION);
+        }
+        *bytes = d.total_bytes;
+        return VMSHM_OK;
+    }
+    switch (errno) {
+    case EPROTO:
+        return vmshm_fail(e, VMSHM_ERR_MAGIC, path, "header", "the kernel module finds no usable "
+                          "header in the segment; the kernel's log names the field");
+    case ENXIO:
+        return vmshm_fail(e, VMSHM_ERR_NO_VM_ID, path, "vm_id", "the kernel module knows no id of "
+                          "this VM that is in the segment's table; the kernel's log says more");
+    case ENODEV:
+        return vmshm_fail(e, VMSHM_ERR_ABSENT, path, "segment", "the device was unplugged, or the "
+                          "host has its memory back");
+    default:
+        return VMSHM_ERR_ABSENT;
+    }
+}
+
+static bool map_fixed(struct vmshm_segment *s, uint64_t offset, uint64_t length, int prot)
+{
+    return MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd,
+                              (off_t) offset);
+}
+
+/* Back to a range that is only reserved. */
+static void unmap_fixed(struct vmshm_segment *s, uint64_t offset, uint64_t length)
+{
+    (void) mmap(s->base + offset, length, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
+/* At the alignment of large pages, so that the kernel can map with them. */
+static uint8_t *reserve(uint64_t bytes)
+{
+    const uint64_t spare = VMSHM_ALIGN_BYTES;
+    uint8_t *base, *at = mmap(NULL, bytes + spare, PROT_NONE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (MAP_FAILED == at) {
+        return NULL;
+    }
+    base = (uint8_t *) (uintptr_t) vmshm_align_up((uintptr_t) at, spare);
+    if (base > at) {
+        munmap(at, (size_t) (base - at));
+    }
+    if (at + spare > base) {
+        munmap(base + bytes, (size_t) (at + spare - base));
+    }
+    return base;
+}
+
+int vmshm_kmod_map(struct vmshm_segment *s, struct vmshm_error *e)
+{
+    s->base = reserve(s->header.total_bytes);
+    if (NULL == s->base) {
+        return vmshm_fail_errno(e, s->path, "total_bytes", "reserving addresses for the segment");
+    }
+    s->total_bytes = s->header.total_bytes;
+    if (!map_fixed(s, 0, VMSHM_HEADER_BYTES, PROT_READ)) {
+        return vmshm_fail_errno(e, s->path, "header", "mmap of the header");
+    }
+    for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
+        if (!map_fixed(s, s->sections[vm].offset, vmshm_heap_offset(&s->header), PROT_READ)) {
+            return vmshm_fail_errno(e, s->path, "section", "mmap of a section's tables");
+        }
+    }
+    return VMSHM_OK;
+}
+
+int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
+                    struct vmshm_error *e)
+{
+    struct vmshm_join j = { .name = o->name };
+
+    memcpy(j.job, o->job, sizeof j.job);
+    if (0 != call(m->segment.fd, VMSHM_IOC_JOIN, &j)) {
+        switch (errno) {
+        case EADDRINUSE:
+            return vmshm_fail(e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "section", "the id of "
+                              "this VM is in use by another running VM, or by processes that do "
+                              "not use the kernel module");
+        case ENOSPC:
+            return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs", "all %u process slots "
+                              "of this VM are taken", m->segment.header.procs);
+        default:
+            return vmshm_fail_errno(e, m->segment.path, "join", "the kernel module's join");
+        }
+    }
+    m->id = (struct vmshm_identity) { .vm = j.vm, .epoch = j.epoch, .source = "kernel module" };
+    m->slot = j.slot;
+    m->generation = j.generation;
+    m->nonce = j.nonce;
+    memcpy(m->job, o->job, sizeof m->job);
+    m->joined = true;
+    return VMSHM_OK;
+}
+
+void vmshm_kmod_leave(struct vmshm_member *m)
+{
+    (void) call(m->segment.fd, VMSHM_IOC_LEAVE, NULL);
+}
+
+int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind,
+                            uint32_t *index, uint64_t *offset, struct vmshm_error *e)
+{
+    struct vmshm_alloc a = { .bytes = 0 == bytes ? 1 : bytes, .kind = kind };
+
+    if (0 != call(m->segment.fd, VMSHM_IOC_ALLOC, &a)) {
+        return ENOSPC == errno
+               ? vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "heap", "no %" PRIu64 " free bytes "
+                            "in one piece, or no free window slot, in the section of VM %u",
+                            bytes, m->id.vm)
+               : vmshm_fail_errno(e, m->segment.path, "heap", "the kernel module's allocation");
+    }
+    if (!map_fixed(&m->segment, a.offset, a.length, PROT_READ | PROT_WRITE)) {
+        vmshm_fail_errno(e, m->segment.path, "heap", "mmap of an own window");
+        vmshm_kmod_window_release(m, m->id.vm, a.index);
+        return e->code;
+    }
+    *index = a.index;
+    *offset = a.offset;
+    return VMSHM_OK;
+}
+
+void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t vm, uint32_t index)
+{
+    struct vmshm_release r = { .vm = vm, .index = index };
+
+    if (0 == call(m->segment.fd, VMSHM_IOC_RELEASE, &r)) {
+        unmap_fixed(&m->segment, r.offset, r.length);
+    }
+}
+
+void vmshm_kmod_window_publish(struct vmshm_member *m, uint32_t index)
+{
+    struct vmshm_publish p = { .index = index };
+
+    (void) call(m->segment.fd, VMSHM_IOC_PUBLISH, &p);
+}
+
+void vmshm_kmod_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot)
+{
+    struct vmshm_ring_bell r = { .vm = vm, .slot = slot };
+
+    (void) call(m->segment.fd, VMSHM_IOC_RING, &r);
+}
+
+void vmshm_kmod_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
+{
+    struct vmshm_count c = { .messages = messages, .bytes = bytes };
+
+    (void) call(m->segment.fd, VMSHM_IOC_COUNT, &c);
+}
+
+uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
+                         uint64_t offset, uint64_t length, struct vmshm_window *w)
+{
+    struct vmshm_find f = { .offset = offset, .length = length, .vm = vm, .slot = slot,
+                            .index = index };
+
+    if (vm >= m->segment.header.vms || slot >= m->segment.header.procs) {
+        return VMSHM_NO_WINDOW;
+    }
+    /* Who may be talked to at all was decided by the keys that this process holds
+     * (mca_btl_vmshm_key_add, modex): the peer's is one of them. */
+    memcpy(f.job, vmshm_proc_of(&m->segment, vm, slot)->job, sizeof f.job);
+    if (0 != call(m->segment.fd, VMSHM_IOC_FIND, &f)) {
+        return VMSHM_NO_WINDOW;
+    }
+    if (!map_fixed(&m->segment, f.window_offset, f.window_length, PROT_READ)) {
+        struct vmshm_release r = { .vm = vm, .index = f.index };
+
+        (void) call(m->segment.fd, VMSHM_IOC_RELEASE, &r);
+        return VMSHM_NO_WINDOW;
+    }
+    *w = (struct vmshm_window) {
+        .state = VMSHM_WINDOW_LIVE, .generation = f.generation, .offset = f.window_offset,
+        .length = f.window_length, .proc = slot, .kind = f.kind,
+    };
+    return f.index;
+}
+
+uint32_t vmshm_kmod_events(struct vmshm_member *m)
+{
+    struct vmshm_wait w = { .timeout_ns = 0 };
+
+    return 0 == call(m->segment.fd, VMSHM_IOC_WAIT, &w) ? w.events : 0;
+}

@@ -1,0 +1,42 @@
+/*
+ * The segment through /dev/vmshmN: the kernel module owns the section's tables, this process asks
+ * (guest-kmod/vmshm_uapi.h).
+ *
+ * The whole segment's range of addresses is reserved. Header and tables are mapped read-only when
+ * it is opened, a window when it is handed out or found, at its place in the range; elsewhere an
+ * access ends the process. Called by vmshm_segment.c, vmshm_member.c, vmshm_window.c and vmshm_peer.c
+ * only, where vmshm_segment.managed is set.
+ */
+#ifndef VMSHM_KMOD_H
+#define VMSHM_KMOD_H
+
+#include "vmshm_member.h"
+
+/* Is the module behind fd? What it says of the segment goes to *bytes. *e is filled, and its code
+ * returned, if the module is there but has no usable segment. VMSHM_ERR_ABSENT with *e untouched: it
+ * is another device. */
+int vmshm_kmod_probe(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e);
+
+/* Reserve addresses and map header and tables: sets s->base. s->header is valid. */
+int vmshm_kmod_map(struct vmshm_segment *s, struct vmshm_error *e);
+
+/* As their namesakes in vmshm_member.h. */
+int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
+                    struct vmshm_error *e);
+void vmshm_kmod_leave(struct vmshm_member *m);
+int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind,
+                            uint32_t *index, uint64_t *offset, struct vmshm_error *e);
+void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t vm, uint32_t index);
+void vmshm_kmod_window_publish(struct vmshm_member *m, uint32_t index);
+void vmshm_kmod_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot);
+void vmshm_kmod_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes);
+
+/* Find the window `index` of (vm, slot), or with VMSHM_NO_WINDOW the one that holds the range, and map
+ * it. Returns its index, VMSHM_NO_WINDOW: none. */
+uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
+                         uint64_t offset, uint64_t length, struct vmshm_window *w);
+
+/* VMSHM_EVENT_* since the last call; does not wait. */
+uint32_t vmshm_kmod_events(struct vmshm_member *m);
+
+#endif
