@@ -47,7 +47,7 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    const struct vmshm_member *m = &c->member;
+    struct vmshm_member *m = &c->member;
     const uint32_t slots = c->ring_slots;
     const uint64_t offset = make_ring(endpoint, slots, 0, true);
 
