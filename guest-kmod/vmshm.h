@@ -19,6 +19,7 @@
 
 #include <linux/kref.h>
 #include <linux/list.h>
+#include <linux/memremap.h>
 #include <linux/miscdevice.h>
 #include <linux/mm_types.h>
 #include <linux/pci.h>
@@ -36,7 +37,7 @@
 struct vmshm_file;
 
 struct vmshm_own_proc {
-	struct vmshm_file *file;	/* NULL: nobody's */
+	struct vmshm_file *file;	/* NULL: nobody's, or the module's own */
 	u32 generation;
 	u64 joined;			/* order of the joins, 0: never taken */
 };
@@ -60,7 +61,7 @@ struct vmshm_own_window {
 
 /* A window of somebody else that a file may map. */
 struct vmshm_found {
-	struct list_head list;		/* vmshm_file.found */
+	struct list_head list;		/* vmshm_file.found, or vmshm_dev.pinned */
 	u32 vm;
 	u32 index;
 	u32 slot;
@@ -78,6 +79,7 @@ struct vmshm_dev {
 	struct pci_dev *pdev;
 	void __iomem *regs;
 	void *mem;			/* the segment */
+	struct dev_pagemap pages;	/* with VMSHM_FEATURE_PAGES */
 	phys_addr_t phys;
 	u64 bytes;			/* of the BAR */
 	bool vector;			/* there is an interrupt */
@@ -103,6 +105,8 @@ struct vmshm_dev {
 	struct vmshm_own_proc *procs;		/* [header.procs] */
 	struct vmshm_own_window *windows;	/* [header.windows] */
 	struct list_head files;
+	struct list_head pinned;	/* windows of others that were released while pinned */
+	u32 pin_slot;			/* in whose row they are listed; VMSHM_NO_SLOT: none are */
 	u64 seen[VMSHM_MAX_VMS];	/* what the last look at each VM gave */
 	struct delayed_work beat;
 	wait_queue_head_t wait;
@@ -144,6 +148,9 @@ void vmshm_section_shut(struct vmshm_dev *dev);
 /* Release the slots of address spaces that are no more. */
 void vmshm_reap(struct vmshm_dev *dev);
 void vmshm_changed(struct vmshm_dev *dev);
+/* A slot for the module itself. */
+u32 vmshm_slot_hold(struct vmshm_dev *dev);
+void vmshm_slot_drop(struct vmshm_dev *dev, u32 slot);
 
 /* vmshm_window.c */
 int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc);	/* takes the lock */
@@ -157,11 +164,16 @@ void vmshm_window_collect(struct vmshm_dev *dev);
 int vmshm_find(struct vmshm_file *file, struct vmshm_find *find);
 int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r);
 void vmshm_found_release_all(struct vmshm_file *file);
+/* Let go of what is pinned no more. */
+void vmshm_pins_look(struct vmshm_dev *dev);
+void vmshm_pins_forget(struct vmshm_dev *dev);
 
 /* vmshm_mmap.c */
 int vmshm_mmap(struct file *filp, struct vm_area_struct *vma);
 /* Take a range out of all page tables; who may still have it faults it in again. */
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length);
+/* Does somebody hold pages of a range that was zapped? */
+bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length);
 
 /* vmshm_event.c */
 void vmshm_beat(struct work_struct *work);

@@ -34,4 +34,23 @@ static inline vm_fault_t vmshm_insert_pmd(struct vm_fault *vmf, unsigned long pf
 }
 #endif
 
+/* Pages of the segment that can be pinned. Later kernels count references to device memory in another
+ * way, which this module does not follow yet: there the memory has no pages.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 15, 0)
+#define VMSHM_HAS_PAGES true
+static inline vm_fault_t vmshm_insert_page(struct vm_area_struct *vma, unsigned long address,
+					   unsigned long pfn)
+{
+	return vmf_insert_mixed(vma, address, __pfn_to_pfn_t(pfn, PFN_DEV | PFN_MAP));
+}
+#else
+#define VMSHM_HAS_PAGES false
+static inline vm_fault_t vmshm_insert_page(struct vm_area_struct *vma, unsigned long address,
+					   unsigned long pfn)
+{
+	return VM_FAULT_SIGBUS;
+}
+#endif
+
 #endif

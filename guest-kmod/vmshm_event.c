@@ -107,6 +107,7 @@ void vmshm_beat(struct work_struct *work)
 
 			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
 			vmshm_reap(dev);
+			vmshm_pins_look(dev);
 		}
 		if (dev->usable && !dev->detached)
 			look_around(dev);

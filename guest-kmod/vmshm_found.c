@@ -8,26 +8,25 @@
 
 #include "vmshm.h"
 
-static u64 *row_word(struct vmshm_file *file, u32 vm, u32 index, u64 *mask)
+static u64 *row_word(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index, u64 *mask)
 {
-	struct vmshm_dev *dev = file->dev;
 	const u64 bit = (u64)vm * dev->header.windows + index;
 
 	*mask = 1ULL << bit % 64;
-	return vmshm_row_of(dev, dev->vm, file->slot) + bit / 64;
+	return vmshm_row_of(dev, dev->vm, slot) + bit / 64;
 }
 
-static void row_set(struct vmshm_file *file, u32 vm, u32 index)
+static void row_set(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 {
-	u64 mask, *word = row_word(file, vm, index, &mask);
+	u64 mask, *word = row_word(dev, slot, vm, index, &mask);
 
 	WRITE_ONCE(*word, READ_ONCE(*word) | mask);
 	virt_mb();	/* the bit before the load of the state */
 }
 
-static void row_clear(struct vmshm_file *file, u32 vm, u32 index)
+static void row_clear(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 {
-	u64 mask, *word = row_word(file, vm, index, &mask);
+	u64 mask, *word = row_word(dev, slot, vm, index, &mask);
 
 	/* Our last loads from the window come before its owner sees it free. */
 	virt_store_release(word, READ_ONCE(*word) & ~mask);
@@ -88,11 +87,57 @@ static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
 
 static void forget(struct vmshm_file *file, struct vmshm_found *f)
 {
+	struct vmshm_dev *dev = file->dev;
+
 	list_del(&f->list);
 	file->found_count--;
-	vmshm_zap(file->dev, f->offset, f->length);
-	row_clear(file, f->vm, f->index);
+	vmshm_zap(dev, f->offset, f->length);
+	if (vmshm_is_pinned(dev, f->offset, f->length)) {
+		/* A device, a pipe or another process still reads: the owner may not hand it out again,
+		 * whatever becomes of this process. The module lists it, then the process does no more.
+		 */
+		if (dev->pin_slot == VMSHM_NO_SLOT)
+			dev->pin_slot = vmshm_slot_hold(dev);
+		row_set(dev, dev->pin_slot, f->vm, f->index);
+		list_add(&f->list, &dev->pinned);
+		row_clear(dev, file->slot, f->vm, f->index);
+		return;
+	}
+	row_clear(dev, file->slot, f->vm, f->index);
 	kfree(f);
+}
+
+void vmshm_pins_look(struct vmshm_dev *dev)
+{
+	struct vmshm_found *f, *next, *other;
+	bool twice;
+
+	list_for_each_entry_safe(f, next, &dev->pinned, list) {
+		if (vmshm_is_pinned(dev, f->offset, f->length))
+			continue;
+		list_del(&f->list);
+		twice = false;
+		list_for_each_entry(other, &dev->pinned, list)
+			twice |= other->vm == f->vm && other->index == f->index;
+		if (!twice)
+			row_clear(dev, dev->pin_slot, f->vm, f->index);
+		kfree(f);
+	}
+	if (dev->pin_slot != VMSHM_NO_SLOT && list_empty(&dev->pinned)) {
+		vmshm_slot_drop(dev, dev->pin_slot);
+		dev->pin_slot = VMSHM_NO_SLOT;
+	}
+}
+
+void vmshm_pins_forget(struct vmshm_dev *dev)
+{
+	struct vmshm_found *f, *next;
+
+	list_for_each_entry_safe(f, next, &dev->pinned, list) {
+		list_del(&f->list);
+		kfree(f);
+	}
+	dev->pin_slot = VMSHM_NO_SLOT;
 }
 
 static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
@@ -103,7 +148,7 @@ static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 	struct vmshm_window w;
 	int rc;
 
-	row_set(file, find->vm, index);
+	row_set(dev, file->slot, find->vm, index);
 	copy_window(dev, find->vm, index, &w);
 	rc = check(file, find, index, &w);
 	/* Under our bit an honest owner keeps it as it was. */
@@ -116,7 +161,7 @@ static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 	}
 	if (rc) {
 		if (!known)
-			row_clear(file, find->vm, index);
+			row_clear(dev, file->slot, find->vm, index);
 		return rc;
 	}
 	if (!known) {

@@ -120,13 +120,15 @@ static vm_fault_t fault_pte(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct vmshm_file *file = vma->vm_file->private_data;
-	const u64 offset = (u64)vmf->pgoff << PAGE_SHIFT;
+	struct vmshm_dev *dev = file->dev;
+	const unsigned long pfn = (dev->phys >> PAGE_SHIFT) + vmf->pgoff;
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 
-	down_read(&file->dev->lock);
+	down_read(&dev->lock);
 	if (may_fault(vma))
-		ret = vmf_insert_pfn(vma, vmf->address, (file->dev->phys + offset) >> PAGE_SHIFT);
-	up_read(&file->dev->lock);
+		ret = vma->vm_flags & VM_MIXEDMAP ? vmshm_insert_page(vma, vmf->address, pfn) :
+						    vmf_insert_pfn(vma, vmf->address, pfn);
+	up_read(&dev->lock);
 	return ret;
 }
 
@@ -191,10 +193,24 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (right != RIGHT_WRITE)
 		drop |= VM_MAYWRITE;
 	/* The child of a fork is another process: it opens the device itself. */
-	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY | VM_HUGEPAGE, drop);
+	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY | VM_HUGEPAGE |
+			  (dev->features & VMSHM_FEATURE_PAGES ? VM_MIXEDMAP : VM_PFNMAP), drop);
 	vma->vm_private_data = id.data;
 	vma->vm_ops = &vm_ops;
 	return 0;
+}
+
+bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length)
+{
+	unsigned long pfn = (dev->phys + offset) >> PAGE_SHIFT;
+	const unsigned long end = (dev->phys + offset + length) >> PAGE_SHIFT;
+
+	if (!(dev->features & VMSHM_FEATURE_PAGES))
+		return false;
+	for (; pfn < end; pfn++)
+		if (page_ref_count(pfn_to_page(pfn)) > 1)
+			return true;
+	return false;
 }
 
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length)

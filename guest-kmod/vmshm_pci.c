@@ -5,6 +5,7 @@
  * One struct vmshm_dev a device; open files keep it after the device is gone.
  */
 #include <linux/idr.h>
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/module.h>
@@ -13,6 +14,11 @@
 #include "vmshm.h"
 #include "vmshm_compat.h"
 #include "vmshm_registers.h"
+
+static bool pages = true;
+module_param(pages, bool, 0444);
+MODULE_PARM_DESC(pages,
+		 "give the segment struct pages, so that its memory can be pinned for RDMA, GPUs and single copies; takes 1/64 of its size of the VM's memory (default: yes)");
 
 static DEFINE_IDA(numbers);
 
@@ -38,8 +44,6 @@ static void dev_free(struct kref *ref)
 	vmshm_header_drop(dev);
 	if (dev->inode)
 		iput(dev->inode);
-	if (dev->mem)
-		memunmap(dev->mem);
 	ida_free(&numbers, dev->number);
 	kfree(dev);
 }
@@ -119,6 +123,60 @@ static void registers_read(struct vmshm_dev *dev)
 		dev->features |= VMSHM_FEATURE_DETACH;
 }
 
+/* Both ways reserve the memory type of the whole range, which mappings then get. */
+static int memory_map(struct vmshm_dev *dev)
+{
+	void *mem;
+
+	if (VMSHM_HAS_PAGES && pages) {
+		dev->pages.type = MEMORY_DEVICE_GENERIC;
+		dev->pages.nr_range = 1;
+		dev->pages.range.start = dev->phys;
+		dev->pages.range.end = dev->phys + dev->bytes - 1;
+		mem = memremap_pages(&dev->pages, dev_to_node(&dev->pdev->dev));
+		if (!IS_ERR(mem)) {
+			dev->mem = mem;
+			dev->features |= VMSHM_FEATURE_PAGES;
+			return 0;
+		}
+		dev_warn(&dev->pdev->dev,
+			 "no struct pages for the segment (%ld): its memory cannot be pinned for RDMA\n",
+			 PTR_ERR(mem));
+	}
+	dev->mem = memremap(dev->phys, dev->bytes, MEMREMAP_WB);
+	return dev->mem ? 0 : -ENOMEM;
+}
+
+/* Somebody may still have pages pinned: they cannot go before he lets go. */
+static void wait_for_pins(struct vmshm_dev *dev)
+{
+	const u64 piece = VMSHM_ALIGN_BYTES;
+	u64 at, waited = 0;
+
+	for (at = 0; at < dev->bytes; at += piece) {
+		while (vmshm_is_pinned(dev, at, min(piece, dev->bytes - at))) {
+			if (waited++ % 100 == 0)
+				dev_warn(&dev->pdev->dev,
+					 "memory of the segment is pinned: waiting for its release\n");
+			msleep(100);
+		}
+		cond_resched();
+	}
+}
+
+static void memory_unmap(struct vmshm_dev *dev)
+{
+	if (!dev->mem)
+		return;
+	if (dev->features & VMSHM_FEATURE_PAGES) {
+		wait_for_pins(dev);
+		memunmap_pages(&dev->pages);
+	} else {
+		memunmap(dev->mem);
+	}
+	dev->mem = NULL;
+}
+
 /* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
 static void warn_if_uncached(struct vmshm_dev *dev)
 {
@@ -156,6 +214,8 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	kref_init(&dev->ref);
 	init_rwsem(&dev->lock);
 	INIT_LIST_HEAD(&dev->files);
+	INIT_LIST_HEAD(&dev->pinned);
+	dev->pin_slot = VMSHM_NO_SLOT;
 	INIT_DELAYED_WORK(&dev->beat, vmshm_beat);
 	init_waitqueue_head(&dev->wait);
 	snprintf(dev->name, sizeof(dev->name), "vmshm%d", dev->number);
@@ -168,9 +228,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto put;
 	}
 	dev->regs = pci_iomap(pdev, 0, 0);
-	/* Also reserves the memory type of the whole range, which mappings then get. */
-	dev->mem = memremap(dev->phys, dev->bytes, MEMREMAP_WB);
-	if (!dev->regs || !dev->mem) {
+	if (!dev->regs || memory_map(dev)) {
 		dev_err(&pdev->dev, "cannot map the device's memory (%llu bytes)\n", dev->bytes);
 		goto unmap;
 	}
@@ -194,6 +252,7 @@ stop:
 	interrupt_stop(dev);
 	cancel_delayed_work_sync(&dev->beat);
 unmap:
+	memory_unmap(dev);
 	if (dev->regs)
 		pci_iounmap(pdev, dev->regs);
 put:
@@ -217,6 +276,7 @@ static void vmshm_remove(struct pci_dev *pdev)
 	vmshm_notify(dev, VMSHM_EVENT_GONE);
 	up_write(&dev->lock);
 	cancel_delayed_work_sync(&dev->beat);
+	memory_unmap(dev);
 	pci_iounmap(pdev, dev->regs);
 	vmshm_dev_put(dev);
 	pci_release_regions(pdev);

@@ -139,6 +139,9 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 		return;
 	list_for_each_entry(file, &dev->files, list)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
+	if (dev->pin_slot != VMSHM_NO_SLOT)
+		vmshm_slot_drop(dev, dev->pin_slot);
+	vmshm_pins_forget(dev);
 	if (dev->taken)
 		virt_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
 	vmshm_zap(dev, 0, dev->bytes);
@@ -146,47 +149,77 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 }
 
 /* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and then
- * should find the fate of its last owner, not its successor.
+ * should find the fate of its last owner, not its successor. The last one that is free is the
+ * module's, which must not fail to get one.
  */
-static u32 free_slot(struct vmshm_dev *dev)
+static u32 free_slot(struct vmshm_dev *dev, u32 spare)
 {
-	u32 slot, best = VMSHM_NO_SLOT;
+	u32 slot, free = 0, best = VMSHM_NO_SLOT;
 
 	for (slot = 0; slot < dev->header.procs; slot++) {
 		const struct vmshm_own_proc *p = &dev->procs[slot];
 
-		if (!p->file && (best == VMSHM_NO_SLOT || p->joined < dev->procs[best].joined))
+		if (p->file || slot == dev->pin_slot)
+			continue;
+		free++;
+		if (best == VMSHM_NO_SLOT || p->joined < dev->procs[best].joined)
 			best = slot;
 	}
-	return best;
+	return free > spare ? best : VMSHM_NO_SLOT;
 }
 
-static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
+static u64 slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u64 name,
+			const u8 *job)
 {
-	struct vmshm_dev *dev = file->dev;
-	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
-	const u32 slot = free_slot(dev);
-	struct vmshm_proc *proc;
+	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
 	u64 nonce;
 
-	if (slot == VMSHM_NO_SLOT)
-		return -ENOSPC;
 	do {
 		nonce = get_random_u64();
 	} while (!nonce);
-	proc = vmshm_proc_of(dev, dev->vm, slot);
 	WRITE_ONCE(proc->generation, ++dev->procs[slot].generation);
-	WRITE_ONCE(proc->pid, task_tgid_nr(current));
-	WRITE_ONCE(proc->uid, from_kuid(&init_user_ns, current_uid()));
+	WRITE_ONCE(proc->pid, pid);
+	WRITE_ONCE(proc->uid, from_kuid(&init_user_ns, uid));
 	WRITE_ONCE(proc->nonce, nonce);
-	WRITE_ONCE(proc->name, join->name);
-	memcpy(proc->job, join->job, sizeof(proc->job));
+	WRITE_ONCE(proc->name, name);
+	memcpy(proc->job, job, sizeof(proc->job));
 	WRITE_ONCE(proc->window, UINT32_MAX);
 	WRITE_ONCE(proc->joined_sec, ktime_get_real_seconds());
 	WRITE_ONCE(proc->messages, 0);
 	WRITE_ONCE(proc->bytes, 0);
 	virt_store_release(&proc->state, VMSHM_PROC_LIVE);
 	virt_mb();
+	dev->procs[slot].joined = ++dev->joins;
+	return nonce;
+}
+
+u32 vmshm_slot_hold(struct vmshm_dev *dev)
+{
+	static const u8 no_job[16];
+	const u32 slot = free_slot(dev, 0);
+
+	slot_publish(dev, slot, 0, GLOBAL_ROOT_UID, 0, no_job);
+	return slot;
+}
+
+void vmshm_slot_drop(struct vmshm_dev *dev, u32 slot)
+{
+	bury(dev, slot, VMSHM_PROC_LEFT);
+}
+
+static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
+{
+	struct vmshm_dev *dev = file->dev;
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	const u32 spare = dev->features & VMSHM_FEATURE_PAGES && dev->pin_slot == VMSHM_NO_SLOT;
+	const u32 slot = free_slot(dev, spare);
+	struct vmshm_proc *proc;
+	u64 nonce;
+
+	if (slot == VMSHM_NO_SLOT)
+		return -ENOSPC;
+	proc = vmshm_proc_of(dev, dev->vm, slot);
+	nonce = slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name, join->job);
 	if (READ_ONCE(own->arbiter) != dev->epoch) {
 		/* The other one may have taken the very slot by now. */
 		if (READ_ONCE(proc->nonce) == nonce)
@@ -194,7 +227,6 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 		return in_use(dev);
 	}
 	dev->procs[slot].file = file;
-	dev->procs[slot].joined = ++dev->joins;
 	file->slot = slot;
 	file->uid = current_uid();
 	file->mm = current->mm;

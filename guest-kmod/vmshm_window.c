@@ -2,7 +2,8 @@
 /*
  * Windows of the own section: handing out, quarantine, collection.
  *
- * A released window stays in quarantine until no reader table lists it. Its state against the readers'
+ * A released window stays in quarantine until no reader table lists it and nobody has its pages pinned.
+ * Its state against the readers'
  * bits is a store-then-load on both sides with a full barrier between (Dekker), as in the user-space
  * library (vmshm_window.c there; test/model/windows.pml).
  */
@@ -46,8 +47,11 @@ void vmshm_window_collect(struct vmshm_dev *dev)
 
 	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
 	for (i = 0; i < dev->header.windows; i++) {
-		if (dev->windows[i].state == VMSHM_OWN_QUARANTINE && !is_read(dev, i)) {
-			dev->windows[i].state = VMSHM_OWN_EMPTY;
+		struct vmshm_own_window *w = &dev->windows[i];
+
+		if (w->state == VMSHM_OWN_QUARANTINE && !is_read(dev, i) &&
+		    !vmshm_is_pinned(dev, w->offset, w->length)) {
+			w->state = VMSHM_OWN_EMPTY;
 			publish_state(dev, i, VMSHM_WINDOW_EMPTY);
 		}
 	}
