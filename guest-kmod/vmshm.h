@@ -89,6 +89,7 @@ struct vmshm_dev {
 	struct inode *inode;		/* whose mapping all open files share */
 
 	struct rw_semaphore lock;	/* everything below */
+	bool leaving;			/* about to be gone: nobody joins */
 	bool gone;			/* unplugged, or the driver was unbound */
 	bool detached;			/* the host has the memory back */
 	unsigned long detach_by;	/* jiffies: then the processes lose it; 0: nobody asked */

@@ -85,26 +85,38 @@ static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
 	return NULL;
 }
 
+/* A device, a pipe or another process may still read it through pages that it pinned: the owner may not
+ * hand it out again, whatever becomes of this process. The module lists it before the process does
+ * no more.
+ */
+static bool keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
+{
+	if (!vmshm_is_pinned(dev, f->offset, f->length))
+		return false;
+	if (dev->pin_slot == VMSHM_NO_SLOT)
+		dev->pin_slot = vmshm_slot_hold(dev);
+	if (dev->pin_slot == VMSHM_NO_SLOT) {
+		dev_warn(&dev->pdev->dev,
+			 "no process slot left: a window is given back although its pages are pinned\n");
+		return false;
+	}
+	row_set(dev, dev->pin_slot, f->vm, f->index);
+	list_add(&f->list, &dev->pinned);
+	return true;
+}
+
 static void forget(struct vmshm_file *file, struct vmshm_found *f)
 {
 	struct vmshm_dev *dev = file->dev;
+	bool kept;
 
 	list_del(&f->list);
 	file->found_count--;
 	vmshm_zap(dev, f->offset, f->length);
-	if (vmshm_is_pinned(dev, f->offset, f->length)) {
-		/* A device, a pipe or another process still reads: the owner may not hand it out again,
-		 * whatever becomes of this process. The module lists it, then the process does no more.
-		 */
-		if (dev->pin_slot == VMSHM_NO_SLOT)
-			dev->pin_slot = vmshm_slot_hold(dev);
-		row_set(dev, dev->pin_slot, f->vm, f->index);
-		list_add(&f->list, &dev->pinned);
-		row_clear(dev, file->slot, f->vm, f->index);
-		return;
-	}
+	kept = keep_pinned(dev, f);
 	row_clear(dev, file->slot, f->vm, f->index);
-	kfree(f);
+	if (!kept)
+		kfree(f);
 }
 
 void vmshm_pins_look(struct vmshm_dev *dev)

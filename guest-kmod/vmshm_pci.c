@@ -20,6 +20,9 @@ module_param(pages, bool, 0444);
 MODULE_PARM_DESC(pages,
 		 "give the segment struct pages, so that its memory can be pinned for RDMA, GPUs and single copies; takes 1/64 of its size of the VM's memory (default: yes)");
 
+/* How long processes have to let go when the device is unplugged or the driver unbound. */
+#define GRACE_JIFFIES	(2 * HZ)
+
 static DEFINE_IDA(numbers);
 
 u32 vmshm_reg(struct vmshm_dev *dev, u32 offset)
@@ -271,9 +274,15 @@ static void vmshm_remove(struct pci_dev *pdev)
 	misc_deregister(&dev->misc);
 	interrupt_stop(dev);
 	down_write(&dev->lock);
+	dev->leaving = true;
+	vmshm_notify(dev, VMSHM_EVENT_GONE);
+	up_write(&dev->lock);
+	/* Who listens can still go in order; what was pulled out is gone already. */
+	if (pdev->error_state != pci_channel_io_perm_failure)
+		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), GRACE_JIFFIES);
+	down_write(&dev->lock);
 	vmshm_section_shut(dev);
 	dev->gone = true;
-	vmshm_notify(dev, VMSHM_EVENT_GONE);
 	up_write(&dev->lock);
 	cancel_delayed_work_sync(&dev->beat);
 	memory_unmap(dev);

@@ -198,7 +198,8 @@ u32 vmshm_slot_hold(struct vmshm_dev *dev)
 	static const u8 no_job[16];
 	const u32 slot = free_slot(dev, 0);
 
-	slot_publish(dev, slot, 0, GLOBAL_ROOT_UID, 0, no_job);
+	if (slot != VMSHM_NO_SLOT)
+		slot_publish(dev, slot, 0, GLOBAL_ROOT_UID, 0, no_job);
 	return slot;
 }
 
@@ -211,7 +212,8 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
-	const u32 spare = dev->features & VMSHM_FEATURE_PAGES && dev->pin_slot == VMSHM_NO_SLOT;
+	const u32 spare = dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1 &&
+			  dev->pin_slot == VMSHM_NO_SLOT;
 	const u32 slot = free_slot(dev, spare);
 	struct vmshm_proc *proc;
 	u64 nonce;
@@ -249,6 +251,8 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 
 	if (file->slot != VMSHM_NO_SLOT)
 		return -EISCONN;
+	if (dev->leaving)
+		return -ENODEV;
 	rc = vmshm_header_read(dev);
 	if (!rc && !dev->taken)
 		rc = section_take(dev);
@@ -276,6 +280,11 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 	mmdrop(file->mm);
 	file->mm = NULL;
 	vmshm_window_collect(dev);
+	/* The host, or the end of the device, may wait for the last one. */
+	if (!dev->members && (dev->leaving || dev->detach_by)) {
+		wake_up_all(&dev->wait);
+		mod_delayed_work(system_wq, &dev->beat, 0);
+	}
 }
 
 void vmshm_reap(struct vmshm_dev *dev)

@@ -252,6 +252,8 @@ struct mca_btl_vmshm_component_t {
     pthread_mutex_t monitor_lock;
     pthread_cond_t monitor_cond;
     volatile int32_t attention;         /* some endpoint's fate changed, or a VM is silent */
+    const char *lost;                   /* why this process has the segment no more; the monitor writes it */
+    bool lost_told;
     uint32_t silent_ticks[VMSHM_MAX_VMS];
     bool silence_noted[VMSHM_MAX_VMS];
 

@@ -96,6 +96,16 @@ static void tick(unsigned int count)
                             * mca_btl_vmshm_header()->procs;
     uint64_t messages = 0, bytes = 0;
 
+    if (NULL == c->lost) {
+        const char *lost = vmshm_lost(&c->member);
+
+        vmshm_store_release(&c->lost, lost);
+        c->attention = NULL != lost ? 1 : c->attention;
+    }
+    /* Nothing that stands there now says anything about a peer. */
+    if (NULL != c->lost) {
+        return;
+    }
     vmshm_heartbeat(&c->member);
     if (0 == count % REAP_TICKS) {
         (void) vmshm_reap(&c->member);
@@ -299,6 +309,23 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
+static void tell_lost(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    char line[384];
+
+    if (c->lost_told) {
+        return;
+    }
+    c->lost_told = true;
+    opal_show_help("help-btl-vmshm.txt", "segment lost", true, c->member.segment.path, c->lost);
+    if (NULL != c->error_cb) {
+        snprintf(line, sizeof line, "btl vmshm: lost the segment %.255s: %.80s",
+                 c->member.segment.path, c->lost);
+        c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, line);
+    }
+}
+
 void mca_btl_vmshm_attend(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -307,6 +334,10 @@ void mca_btl_vmshm_attend(void)
     opal_list_item_t *item;
 
     c->attention = 0;
+    if (NULL != vmshm_load_acquire(&c->lost)) {
+        tell_lost();
+        return;
+    }
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;
 

@@ -214,9 +214,23 @@ uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uin
     return f.index;
 }
 
-uint32_t vmshm_kmod_events(struct vmshm_member *m)
+const char *vmshm_kmod_lost(struct vmshm_member *m)
 {
     struct vmshm_wait w = { .timeout_ns = 0 };
+    const char *why;
 
-    return 0 == call(m->segment.fd, VMSHM_IOC_WAIT, &w) ? w.events : 0;
+    if (0 != call(m->segment.fd, VMSHM_IOC_WAIT, &w)) {
+        return NULL;
+    }
+    if (0 != (w.events & VMSHM_EVENT_GONE)) {
+        why = "its device was unplugged from this VM";
+    } else if (0 != (w.events & (VMSHM_EVENT_DETACH | VMSHM_EVENT_ATTACH))) {
+        why = "the host took its memory back, to migrate this VM";
+    } else {
+        return NULL;
+    }
+    (void) mmap(m->segment.base, m->segment.total_bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    vmshm_kmod_leave(m);
+    return why;
 }

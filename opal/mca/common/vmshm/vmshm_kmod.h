@@ -36,7 +36,6 @@ void vmshm_kmod_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
 uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
                          uint64_t offset, uint64_t length, struct vmshm_window *w);
 
-/* VMSHM_EVENT_* since the last call; does not wait. */
-uint32_t vmshm_kmod_events(struct vmshm_member *m);
+const char *vmshm_kmod_lost(struct vmshm_member *m);
 
 #endif

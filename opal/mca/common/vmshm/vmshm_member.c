@@ -345,6 +345,11 @@ void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
     vmshm_store_relaxed(&proc->bytes, bytes);
 }
 
+const char *vmshm_lost(struct vmshm_member *m)
+{
+    return m->segment.managed ? vmshm_kmod_lost(m) : NULL;
+}
+
 void vmshm_member_address(const struct vmshm_member *m, struct vmshm_address *a)
 {
     memset(a, 0, sizeof *a);
