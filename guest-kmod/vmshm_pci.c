@@ -188,7 +188,7 @@ static void warn_if_uncached(struct vmshm_dev *dev)
 
 	if (pte && (pte_flags(*pte) & (_PAGE_PCD | _PAGE_PWT)))
 		dev_warn(&dev->pdev->dev,
-			 "the platform gives uncached memory (an MTRR of the firmware covers it): copies run at a hundredth of their speed. Boot with SeaBIOS, or with OVMF's 64-bit PCI window left write-back (opt/ovmf/X-PciMmio64Mb), or with disable_mtrr_cleanup\n");
+			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: where the hypervisor heeds that, copies run at a hundredth of their speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
 }
 
 static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -55,7 +55,7 @@ mount -n -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -n -t tmpfs -o mode=1777 tmpfs /tmp
 
 mkdir -p /tmp/.vmlab
-cp "$DIR/labsh" "$DIR/guest-mpirun.sh" "$DIR/guest.conf" /tmp/.vmlab/
+cp "$DIR/labsh" "$DIR/guest-mpirun.sh" "$DIR/guest-rsh-user.sh" "$DIR/guest.conf" /tmp/.vmlab/
 # /run must be the guest's own, but the lab's directory is reached through it
 mount -n --bind "$DIR" /mnt
 mount -n -t tmpfs -o mode=755 tmpfs /run

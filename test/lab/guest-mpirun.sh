@@ -15,6 +15,12 @@ default OMPI_MCA_rmaps_base_mapping_policy node
 default OMPI_MCA_rmaps_base_oversubscribe 1
 default OMPI_MCA_btl_tcp_if_include eth0
 default OMPI_MCA_oob_tcp_if_include eth0
+# With VMSHM_LAB_UID the job runs as that user, in all guests.
+as_user=()
+if [[ -n ${VMSHM_LAB_UID:-} ]]; then
+    as_user=(setpriv "--reuid=$VMSHM_LAB_UID" "--regid=$VMSHM_LAB_UID" --clear-groups env HOME=/tmp)
+    default OMPI_MCA_plm_rsh_agent /run/vmlab/guest-rsh-user.sh
+fi
 default OMPI_MCA_plm_rsh_agent "/run/vmlab/labsh rsh"
 
 # How a job ends when a guest has vanished. Stock Open MPI has no heartbeat and no time limit on
@@ -37,7 +43,7 @@ default OMPI_MCA_oob_tcp_keepalive_probes 9
 GRACE=10
 
 exec 3<&0
-mpirun "$@" <&3 3<&- &
+"${as_user[@]}" mpirun "$@" <&3 3<&- &
 mpirun_pid=$!
 exec 3<&-
 # the signal reaches the whole process group; only this shell must outlive it
