@@ -150,6 +150,20 @@ union argument {
 	struct vmshm_wait wait;
 };
 
+static bool is_known(unsigned int cmd)
+{
+	static const unsigned int calls[] = {
+		VMSHM_IOC_DESCRIBE, VMSHM_IOC_JOIN, VMSHM_IOC_LEAVE, VMSHM_IOC_ALLOC, VMSHM_IOC_FIND,
+		VMSHM_IOC_RELEASE, VMSHM_IOC_PUBLISH, VMSHM_IOC_RING, VMSHM_IOC_COUNT, VMSHM_IOC_WAIT,
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++)
+		if (calls[i] == cmd)
+			return true;
+	return false;
+}
+
 static int locked_call(struct vmshm_file *file, unsigned int cmd, union argument *a)
 {
 	int rc = 0;
@@ -216,7 +230,7 @@ static long vmshm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	union argument a = {};
 	int rc;
 
-	if (_IOC_SIZE(cmd) > sizeof(a))
+	if (!is_known(cmd))
 		return -ENOTTY;
 	if (cmd == VMSHM_IOC_JOIN && !(filp->f_mode & FMODE_WRITE))
 		return -EBADF;

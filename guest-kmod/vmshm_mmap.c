@@ -87,9 +87,11 @@ static enum right right_to(const struct vmshm_file *file, union identity id)
 static bool may_fault(const struct vm_area_struct *vma)
 {
 	const union identity id = { .data = vma->vm_private_data };
+	const struct vmshm_file *file = vma->vm_file->private_data;
 
-	return right_to(vma->vm_file->private_data, id) >=
-	       (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
+	if (id.kind != OF_TABLES && vma->vm_mm != file->mm)
+		return false;
+	return right_to(file, id) >= (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
 }
 
 /* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows from
@@ -152,7 +154,21 @@ static vm_fault_t huge_fault(struct vm_fault *vmf, unsigned int order)
 }
 #endif
 
+/* With MADV_DOFORK a fork copies the mapping nevertheless, with its entries. The parent faults its own
+ * in again.
+ */
+static void copied(struct vm_area_struct *vma)
+{
+	struct vmshm_file *file = vma->vm_file->private_data;
+
+	down_read(&file->dev->lock);
+	if (vma->vm_mm != file->mm)
+		vmshm_zap(file->dev, (u64)vma->vm_pgoff << PAGE_SHIFT, vma->vm_end - vma->vm_start);
+	up_read(&file->dev->lock);
+}
+
 static const struct vm_operations_struct vm_ops = {
+	.open = copied,
 	.fault = fault,
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
 	.huge_fault = huge_fault,
@@ -169,8 +185,10 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	enum right right = RIGHT_NONE;
 	int rc = 0;
 
-	/* A private mapping would copy, and show the copy's reader what is not there any more. */
-	if (!(vma->vm_flags & VM_SHARED))
+	/* A private mapping would copy, and show the copy's reader what is not there any more. Of a file
+	 * that is open for reading only a shared one has no VM_SHARED.
+	 */
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	if (vma->vm_flags & VM_EXEC)
 		return -EACCES;
