@@ -45,7 +45,8 @@ static int identity(const struct ctl_command *self, int argc, char **argv)
     printf("provider: %s\n", s.provider);
     printf("segment-uuid: %s\n", ctl_uuid_text(s.header.segment_uuid, buf));
     printf("total-bytes: %" PRIu64 "\n", s.header.total_bytes);
-    if (VMSHM_OK != vmshm_identity_get("", param, s.header.vms, &id, &e)) {
+    id = s.id;
+    if (!s.managed && VMSHM_OK != vmshm_identity_get("", param, s.header.vms, &id, &e)) {
         status = ctl_fail(&e, NULL);
     } else {
         printf("vm-id: %u\n", id.vm);

@@ -134,7 +134,8 @@ static int reset_vm(const struct ctl_command *self, int argc, char **argv)
         ctl_fail(&e, "Switch it off or end its jobs first; --force breaks them.");
         status = CTL_IN_USE;
     } else if (VMSHM_OK != vmshm_segment_own(&s, vm, &e)) {
-        status = ctl_fail(&e, NULL);
+        status = ctl_fail(&e, s.managed ? "Run it on the host, or unload the module first (rmmod "
+                                          "vmshm)." : NULL);
     } else {
         reset(&s, vm, &kept);
         if (kept > 0) {

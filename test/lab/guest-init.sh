@@ -54,6 +54,10 @@ mount -n -t devpts devpts /dev/pts
 mount -n -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -n -t tmpfs -o mode=1777 tmpfs /tmp
 
+if [[ -e $DIR/vmshm.ko ]]; then
+    insmod "$DIR/vmshm.ko"
+    chgrp 1000 /dev/vmshm0 # there is no udev, whose rule would give it to the group vmshm
+fi
 mkdir -p /tmp/.vmlab
 cp "$DIR/labsh" "$DIR/guest-mpirun.sh" "$DIR/guest-rsh-user.sh" "$DIR/guest.conf" /tmp/.vmlab/
 # /run must be the guest's own, but the lab's directory is reached through it

@@ -19,7 +19,8 @@
 struct vmshm_identity {
     uint32_t vm;
     uint64_t epoch;          /* never 0 */
-    const char *source;      /* "SMBIOS", "kernel command line" or "parameter" */
+    const char *source;      /* "SMBIOS", "kernel command line", "parameter"; of the kernel
+                              * module "device", "SMBIOS", "module parameter" */
 };
 
 /* root: prefix of the files read ("" normally, a directory in tests). `param` is the caller's own

@@ -22,16 +22,26 @@ static int call(int fd, unsigned long request, void *argument)
     return rc;
 }
 
-int vmshm_kmod_probe(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e)
+int vmshm_kmod_probe(struct vmshm_segment *s, uint64_t *bytes, struct vmshm_error *e)
 {
+    static const char *const sources[] = {
+        [VMSHM_ID_DEVICE] = "device", [VMSHM_ID_SMBIOS] = "SMBIOS",
+        [VMSHM_ID_PARAMETER] = "module parameter",
+    };
+    const char *path = s->path;
     struct vmshm_describe d;
 
-    if (0 == call(fd, VMSHM_IOC_DESCRIBE, &d)) {
+    if (0 == call(s->fd, VMSHM_IOC_DESCRIBE, &d)) {
         if (VMSHM_UAPI_VERSION != d.uapi || VMSHM_FORMAT_VERSION != d.format) {
             return vmshm_fail(e, VMSHM_ERR_VERSION, path, "kernel module", "the module speaks "
                               "interface %u and format %u, this program %u and %u", d.uapi,
                               d.format, VMSHM_UAPI_VERSION, VMSHM_FORMAT_VERSION);
         }
+        s->managed = true;
+        s->id = (struct vmshm_identity) {
+            .vm = d.vm, .epoch = d.epoch, .source = d.vm_source >= VMSHM_ID_DEVICE
+            && d.vm_source <= VMSHM_ID_PARAMETER ? sources[d.vm_source] : "kernel module",
+        };
         *bytes = d.total_bytes;
         return VMSHM_OK;
     }
@@ -120,7 +130,8 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
             return vmshm_fail_errno(e, m->segment.path, "join", "the kernel module's join");
         }
     }
-    m->id = (struct vmshm_identity) { .vm = j.vm, .epoch = j.epoch, .source = "kernel module" };
+    m->id = (struct vmshm_identity) { .vm = j.vm, .epoch = j.epoch,
+                                     .source = m->segment.id.source };
     m->slot = j.slot;
     m->generation = j.generation;
     m->nonce = j.nonce;

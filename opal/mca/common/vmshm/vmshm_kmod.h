@@ -12,10 +12,10 @@
 
 #include "vmshm_member.h"
 
-/* Is the module behind fd? What it says of the segment goes to *bytes. *e is filled, and its code
+/* Is the module behind s->fd? Sets s->managed and s->id; the segment's size goes to *bytes. *e is filled, and its code
  * returned, if the module is there but has no usable segment. VMSHM_ERR_ABSENT with *e untouched: it
  * is another device. */
-int vmshm_kmod_probe(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e);
+int vmshm_kmod_probe(struct vmshm_segment *s, uint64_t *bytes, struct vmshm_error *e);
 
 /* Reserve addresses and map header and tables: sets s->base. s->header is valid. */
 int vmshm_kmod_map(struct vmshm_segment *s, struct vmshm_error *e);

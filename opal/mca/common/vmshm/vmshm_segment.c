@@ -53,7 +53,7 @@ int vmshm_segment_open(const char *path, struct vmshm_segment *s, struct vmshm_e
     rc = vmshm_provider_size(s->fd, s->path, &available, e);
     if (VMSHM_OK == rc && UINT64_MAX == available) {
         e->code = VMSHM_OK;
-        s->managed = VMSHM_OK == vmshm_kmod_probe(s->fd, s->path, &available, e);
+        (void) vmshm_kmod_probe(s, &available, e);
         s->provider = s->managed ? "kmod" : s->provider;
         rc = e->code;
     }
@@ -97,6 +97,10 @@ int vmshm_segment_own(struct vmshm_segment *s, uint32_t vm, struct vmshm_error *
 {
     const struct vmshm_section_entry *entry = &s->sections[vm];
 
+    if (s->managed) {
+        return vmshm_fail(e, VMSHM_ERR_PERMISSION, s->path, "section", "in this VM the kernel "
+                          "module alone writes the section's tables");
+    }
     if (0 != mprotect(s->base + entry->offset, entry->length, PROT_READ | PROT_WRITE)) {
         return vmshm_fail_errno(e, s->path, "section", "mprotect of the VM's own section");
     }

@@ -17,6 +17,7 @@
 
 #include "vmshm_error.h"
 #include "vmshm_format.h"
+#include "vmshm_identity.h"
 
 struct vmshm_segment {
     uint8_t *base;
@@ -25,6 +26,7 @@ struct vmshm_segment {
     char path[256];
     const char *provider;                 /* "kmod", "file", "chardev" or "pci" */
     bool managed;                         /* the kernel module owns the tables: see vmshm_kmod.h */
+    struct vmshm_identity id;             /* if managed: as the module says */
     struct vmshm_header header;           /* private copies, validated */
     struct vmshm_section_entry sections[VMSHM_MAX_VMS];
 };
