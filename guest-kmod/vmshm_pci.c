@@ -331,4 +331,3 @@ module_pci_driver(vmshm_driver);
 MODULE_DESCRIPTION("Shared memory between virtual machines of one host (ivshmem), for Open MPI's vmshm");
 MODULE_AUTHOR("The vmshm developers");
 MODULE_LICENSE("GPL");
-MODULE_VERSION("0.1.0");

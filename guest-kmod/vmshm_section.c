@@ -254,6 +254,9 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 	if (dev->leaving)
 		return -ENODEV;
 	rc = vmshm_header_read(dev);
+	/* While nobody used the module, the host or processes without it may have taken the section. */
+	if (!rc && !dev->members && dev->taken)
+		dev->taken = READ_ONCE(vmshm_section_of(dev, dev->vm)->arbiter) == dev->epoch;
 	if (!rc && !dev->taken)
 		rc = section_take(dev);
 	if (rc)
