@@ -7,12 +7,12 @@
  * believes its own tables there, which on a stock hypervisor any VM can overwrite. What other VMs
  * wrote is copied, checked, then used.
  *
- * Locks, outermost first: mmap_lock, vmshm_dev.lock, the kernel's for page tables. Nothing is copied
- * from or to user space under vmshm_dev.lock. It is held for writing to change who may do what, for
- * reading to look (faults, mmap, describe).
+ * Locks, outermost first: mmap_lock, vmshm_dev.lock, the kernel's for page tables. Nothing is
+ * copied from or to user space under vmshm_dev.lock. It is held for writing to change who may do
+ * what, for reading to look (faults, mmap, describe).
  *
- * Other VMs are other kernels: barriers and atomics towards them are the virt_ and sync_ ones, which
- * a kernel booted with one CPU does not patch away.
+ * Other VMs are other kernels: barriers and atomics towards them are the virt_ and sync_ ones,
+ * which a kernel booted with one CPU does not patch away.
  */
 #ifndef VMSHM_H
 #define VMSHM_H
@@ -125,6 +125,12 @@ struct vmshm_file {
 	struct list_head found;
 	u32 events;			/* not taken yet */
 };
+
+/* Towards other VMs, which load with acquire: who finds the new value finds all that was stored
+ * before it; what is loaded after it is as new.
+ */
+#define shared_store(at, value)	virt_store_release(at, value)
+#define shared_load(at)		virt_load_acquire(at)
 
 extern const struct file_operations vmshm_fops;
 

@@ -27,7 +27,7 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 		kfree(file);
 		return -ENODEV;
 	}
-	/* One address space for all, also through other device nodes: zapping finds every mapping. */
+	/* One for all, also through other device nodes: zapping finds every mapping. */
 	if (!dev->inode)
 		dev->inode = igrab(inode);
 	filp->f_mapping = dev->inode->i_mapping;
@@ -112,7 +112,7 @@ static int ring_bell(struct vmshm_file *file, const struct vmshm_ring_bell *r)
 		return -EINVAL;
 	bell = dev->mem + dev->sections[dev->vm].offset + vmshm_bells_offset(&dev->header) +
 	       vmshm_proc_index(&dev->header, r->vm, r->slot) * sizeof(*bell);
-	virt_store_release(bell, READ_ONCE(*bell) + 1);
+	shared_store(bell, READ_ONCE(*bell) + 1);
 	return 0;
 }
 
@@ -153,8 +153,9 @@ union argument {
 static bool is_known(unsigned int cmd)
 {
 	static const unsigned int calls[] = {
-		VMSHM_IOC_DESCRIBE, VMSHM_IOC_JOIN, VMSHM_IOC_LEAVE, VMSHM_IOC_ALLOC, VMSHM_IOC_FIND,
-		VMSHM_IOC_RELEASE, VMSHM_IOC_PUBLISH, VMSHM_IOC_RING, VMSHM_IOC_COUNT, VMSHM_IOC_WAIT,
+		VMSHM_IOC_DESCRIBE, VMSHM_IOC_JOIN, VMSHM_IOC_LEAVE, VMSHM_IOC_ALLOC,
+		VMSHM_IOC_FIND, VMSHM_IOC_RELEASE, VMSHM_IOC_PUBLISH, VMSHM_IOC_RING,
+		VMSHM_IOC_COUNT, VMSHM_IOC_WAIT,
 	};
 	size_t i;
 

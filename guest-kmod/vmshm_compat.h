@@ -18,8 +18,8 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_f
 #define PCI_IRQ_INTX PCI_IRQ_LEGACY	/* before 6.8 */
 #endif
 
-/* A 2 MiB entry. PFN_MAP beside PFN_DEV: with PFN_DEV alone get_user_pages_fast() takes the entry for
- * one with struct pages, and a shared futex on it oopses.
+/* A 2 MiB entry. PFN_MAP beside PFN_DEV: with PFN_DEV alone get_user_pages_fast() takes the entry
+ * for one with struct pages, and a shared futex on it oopses.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 17, 0)
 #include <linux/pfn_t.h>
@@ -34,8 +34,8 @@ static inline vm_fault_t vmshm_insert_pmd(struct vm_fault *vmf, unsigned long pf
 }
 #endif
 
-/* Pages of the segment that can be pinned. Later kernels count references to device memory in another
- * way, which this module does not follow yet: there the memory has no pages.
+/* Pages of the segment that can be pinned. Later kernels count references to device memory in
+ * another way, which this module does not follow yet: there the memory has no pages.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 15, 0)
 #define VMSHM_HAS_PAGES true

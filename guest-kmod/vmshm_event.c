@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VM's heartbeat, and what changes outside of it: other VMs, the host's marks, the host's wish to
- * have the memory back. Looked at four times a second while anybody has the device open, and at
+ * The VM's heartbeat, and what changes outside of it: other VMs, the host's marks, the host's wish
+ * to have the memory back. Looked at four times a second while anybody has the device open, and at
  * once when the device interrupts.
  */
 #include <linux/jiffies.h>

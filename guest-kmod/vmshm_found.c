@@ -29,14 +29,14 @@ static void row_clear(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 	u64 mask, *word = row_word(dev, slot, vm, index, &mask);
 
 	/* Our last loads from the window come before its owner sees it free. */
-	virt_store_release(word, READ_ONCE(*word) & ~mask);
+	shared_store(word, READ_ONCE(*word) & ~mask);
 }
 
 /* A private copy. State first: live under our bit, the entry stays as it is. */
 static void copy_window(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_window *copy)
 {
 	const struct vmshm_window *shared = vmshm_window_of(dev, vm, index);
-	const u32 state = virt_load_acquire(&shared->state);
+	const u32 state = shared_load(&shared->state);
 
 	memcpy(copy, shared, sizeof(*copy));
 	barrier();
@@ -85,9 +85,9 @@ static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
 	return NULL;
 }
 
-/* A device, a pipe or another process may still read it through pages that it pinned: the owner may not
- * hand it out again, whatever becomes of this process. The module lists it before the process does
- * no more.
+/* A device, a pipe or another process may still read it through pages that it pinned: the owner may
+ * not hand it out again, whatever becomes of this process. The module lists it before the process
+ * does no more.
  */
 static bool keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
 {
@@ -166,10 +166,11 @@ static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 	/* Under our bit an honest owner keeps it as it was. */
 	if (!rc && known && (f->offset != w.offset || f->length != w.length || f->kind != w.kind))
 		rc = -EPROTO;
+	if (!rc && !known && file->found_count == VMSHM_FOUND_MAX)
+		rc = -ENOSPC;
 	if (!rc && !known) {
-		f = file->found_count < VMSHM_FOUND_MAX ? kmalloc(sizeof(*f), GFP_KERNEL_ACCOUNT) : NULL;
-		if (!f)
-			rc = file->found_count < VMSHM_FOUND_MAX ? -ENOMEM : -ENOSPC;
+		f = kmalloc(sizeof(*f), GFP_KERNEL_ACCOUNT);
+		rc = f ? 0 : -ENOMEM;
 	}
 	if (rc) {
 		if (!known)

@@ -124,7 +124,8 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	fault = header_fault(dev, image);
 	if (fault) {
 		dev_err(&dev->pdev->dev,
-			"the segment's header is not usable (%s): run vmshmctl create on the host\n", fault);
+			"the segment's header is not usable (%s): run vmshmctl create on the host\n",
+			fault);
 		rc = -EPROTO;
 		goto free_image;
 	}

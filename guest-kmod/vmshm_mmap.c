@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mappings. Who may map what is asked twice: by mmap, so that a mistake gives an error, and by every
- * fault, so that a right that ended is gone.
+ * Mappings. Who may map what is asked twice: by mmap, so that a mistake gives an error, and by
+ * every fault, so that a right that ended is gone.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -23,6 +23,7 @@ union identity {
 	};
 	void *data;
 };
+
 enum { OF_TABLES = 1, OF_OWN, OF_FOUND };
 
 static_assert(sizeof(union identity) == sizeof(void *));
@@ -94,8 +95,9 @@ static bool may_fault(const struct vm_area_struct *vma)
 	return right_to(file, id) >= (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
 }
 
-/* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows from
- * the mapping alone: for one place it is always the same, and never meets a table of small entries.
+/* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows
+ * from the mapping alone: for one place it is always the same, and never meets a table of small
+ * entries.
  */
 static vm_fault_t fault_pmd(struct vm_fault *vmf)
 {
@@ -154,8 +156,8 @@ static vm_fault_t huge_fault(struct vm_fault *vmf, unsigned int order)
 }
 #endif
 
-/* With MADV_DOFORK a fork copies the mapping nevertheless, with its entries. The parent faults its own
- * in again.
+/* With MADV_DOFORK a fork copies the mapping nevertheless, with its entries. The parent faults its
+ * own in again.
  */
 static void copied(struct vm_area_struct *vma)
 {
@@ -185,8 +187,8 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	enum right right = RIGHT_NONE;
 	int rc = 0;
 
-	/* A private mapping would copy, and show the copy's reader what is not there any more. Of a file
-	 * that is open for reading only a shared one has no VM_SHARED.
+	/* A private mapping would copy, and show the copy's reader what is not there any more. Of a
+	 * file that is open for reading only a shared one has no VM_SHARED.
 	 */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * BAR 0 of the ivshmem device. Up to 0x0c it is QEMU's (docs/specs/ivshmem-spec); from 0x10 on the
- * patched device's (ivshmem-patch/README.md), where a stock one reads as zero. 32-bit accesses; of a
- * 64-bit value the low half comes first.
+ * patched device's (ivshmem-patch/README.md), where a stock one reads as zero. 32-bit accesses; of
+ * a 64-bit value the low half comes first.
  */
 #ifndef VMSHM_REGISTERS_H
 #define VMSHM_REGISTERS_H
+
+#include <linux/bits.h>
 
 #define VMSHM_REG_INTR_MASK	0x00
 #define VMSHM_REG_INTR_STATUS	0x04	/* a read clears it and the interrupt */
@@ -27,11 +29,11 @@
 #define VMSHM_MAGIC_VALUE	0x4d485356	/* "VSHM" */
 #define VMSHM_REG_VERSION_MAX	1
 
-#define VMSHM_REGF_WRITE_WINDOWS	(1U << 0)
-#define VMSHM_REGF_DETACH		(1U << 1)
-#define VMSHM_REGF_INTERRUPT		(1U << 2)
+#define VMSHM_REGF_WRITE_WINDOWS	BIT(0)
+#define VMSHM_REGF_DETACH		BIT(1)
+#define VMSHM_REGF_INTERRUPT		BIT(2)
 
-#define VMSHM_STATE_ATTACHED		(1U << 0)
-#define VMSHM_STATE_DETACH_WANTED	(1U << 1)
+#define VMSHM_STATE_ATTACHED		BIT(0)
+#define VMSHM_STATE_DETACH_WANTED	BIT(1)
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * The VM's section and the slots of its processes: taken, given back, found dead.
  *
- * The order of the stores is that of the user-space library (vmshm_member.c), which test/model/join.pml
- * models.
+ * The order of the stores is that of the user-space library (vmshm_member.c), which
+ * test/model/join.pml models.
  */
 #include <linux/cred.h>
 #include <linux/delay.h>
@@ -29,7 +29,7 @@ static u64 live_print(struct vmshm_dev *dev)
 	for (slot = 0; slot < dev->header.procs; slot++) {
 		struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
 
-		if (virt_load_acquire(&proc->state) == VMSHM_PROC_LIVE)
+		if (shared_load(&proc->state) == VMSHM_PROC_LIVE)
 			print += READ_ONCE(proc->nonce) | 1;
 	}
 	return print;
@@ -54,7 +54,7 @@ void vmshm_changed(struct vmshm_dev *dev)
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	u32 vm, doorbell;
 
-	virt_store_release(&own->changes, READ_ONCE(own->changes) + 1);
+	shared_store(&own->changes, READ_ONCE(own->changes) + 1);
 	if (!dev->msix)
 		return;
 	for (vm = 0; vm < dev->header.vms; vm++) {
@@ -75,7 +75,7 @@ static void bury(struct vmshm_dev *dev, u32 slot, u32 state)
 	WRITE_ONCE(own->bytes, READ_ONCE(own->bytes) + READ_ONCE(proc->bytes));
 	WRITE_ONCE(proc->messages, 0);
 	WRITE_ONCE(proc->bytes, 0);
-	virt_store_release(&proc->state, state);
+	shared_store(&proc->state, state);
 	vmshm_changed(dev);
 }
 
@@ -107,7 +107,7 @@ static int section_take(struct vmshm_dev *dev)
 	}
 	if (sync_cmpxchg(&own->arbiter, arbiter, dev->epoch) != arbiter)
 		return in_use(dev);
-	virt_mb();
+	virt_mb();	/* the arbiter before the second look at the slots */
 	if (live_print(dev) != live) {
 		sync_cmpxchg(&own->arbiter, dev->epoch, arbiter);
 		return in_use(dev);
@@ -115,16 +115,18 @@ static int section_take(struct vmshm_dev *dev)
 	dev->dirty_end = READ_ONCE(own->magic) ? min(READ_ONCE(own->dirty_end), length) : 0;
 	vmshm_window_inherit(dev);
 	for (slot = 0; slot < dev->header.procs; slot++) {
-		dev->procs[slot].generation = READ_ONCE(vmshm_proc_of(dev, dev->vm, slot)->generation);
-		if (READ_ONCE(vmshm_proc_of(dev, dev->vm, slot)->state) == VMSHM_PROC_LIVE)
+		const struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
+
+		dev->procs[slot].generation = READ_ONCE(proc->generation);
+		if (READ_ONCE(proc->state) == VMSHM_PROC_LIVE)
 			bury(dev, slot, VMSHM_PROC_DEAD);
 	}
 	WRITE_ONCE(own->vm_id, dev->vm);
 	WRITE_ONCE(own->doorbell,
 		   dev->msix ? (vmshm_reg(dev, VMSHM_REG_IV_POSITION) & 0xffff) + 1 : 0);
-	virt_store_release(&own->epoch, dev->epoch);
-	virt_store_release(&own->state, VMSHM_SECTION_UP);
-	virt_store_release(&own->magic, VMSHM_SECTION_MAGIC);
+	shared_store(&own->epoch, dev->epoch);
+	shared_store(&own->state, VMSHM_SECTION_UP);
+	shared_store(&own->magic, VMSHM_SECTION_MAGIC);
 	dev->taken = true;
 	if (dev->generation)
 		vmshm_reg_set(dev, VMSHM_REG_REATTACH, dev->generation);
@@ -143,13 +145,13 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 		vmshm_slot_drop(dev, dev->pin_slot);
 	vmshm_pins_forget(dev);
 	if (dev->taken)
-		virt_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
+		shared_store(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
 	vmshm_zap(dev, 0, dev->bytes);
 	vmshm_header_drop(dev);
 }
 
-/* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and then
- * should find the fate of its last owner, not its successor. The last one that is free is the
+/* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and
+ * then should find the fate of its last owner, not its successor. The last one that is free is the
  * module's, which must not fail to get one.
  */
 static u32 free_slot(struct vmshm_dev *dev, u32 spare)
@@ -187,8 +189,8 @@ static u64 slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u6
 	WRITE_ONCE(proc->joined_sec, ktime_get_real_seconds());
 	WRITE_ONCE(proc->messages, 0);
 	WRITE_ONCE(proc->bytes, 0);
-	virt_store_release(&proc->state, VMSHM_PROC_LIVE);
-	virt_mb();
+	shared_store(&proc->state, VMSHM_PROC_LIVE);
+	virt_mb();	/* the slot before the second look at the arbiter */
 	dev->procs[slot].joined = ++dev->joins;
 	return nonce;
 }
@@ -221,7 +223,8 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	if (slot == VMSHM_NO_SLOT)
 		return -ENOSPC;
 	proc = vmshm_proc_of(dev, dev->vm, slot);
-	nonce = slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name, join->job);
+	nonce = slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name,
+			     join->job);
 	if (READ_ONCE(own->arbiter) != dev->epoch) {
 		/* The other one may have taken the very slot by now. */
 		if (READ_ONCE(proc->nonce) == nonce)
@@ -254,7 +257,7 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 	if (dev->leaving)
 		return -ENODEV;
 	rc = vmshm_header_read(dev);
-	/* While nobody used the module, the host or processes without it may have taken the section. */
+	/* While nobody used the module, somebody without it may have taken the section. */
 	if (!rc && !dev->members && dev->taken)
 		dev->taken = READ_ONCE(vmshm_section_of(dev, dev->vm)->arbiter) == dev->epoch;
 	if (!rc && !dev->taken)

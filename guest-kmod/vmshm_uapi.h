@@ -4,21 +4,21 @@
  *
  * An open file is one membership: VMSHM_IOC_JOIN takes a process slot for the calling address
  * space, the last close of the file, VMSHM_IOC_LEAVE or the end of the address space gives it back,
- * with all windows. After a fork the child has neither the membership nor the mappings: it opens the
- * device anew. Only the address space that joined may use the file for more than describing.
+ * with all windows. After a fork the child has neither the membership nor the mappings: it opens
+ * the device anew. Only the address space that joined may use the file for more than describing.
  *
  * mmap: the file's offset is the offset in the segment; MAP_SHARED only, never executable. One
  * mapping lies in one of
- *   - the header, or the tables at the start of a section: read-only, for anybody who could open
- *     the device;
- *   - an own window: read-write;
- *   - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write.
- * Anything else is refused with EACCES. When the right to a window ends (release, unplugging, detach)
- * while it is mapped, the next access gives SIGBUS.
+ * - the header, or the tables at the start of a section: read-only, for anybody who could open the
+ *   device;
+ * - an own window: read-write;
+ * - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write.
+ *   Anything else is refused with EACCES. When the right to a window ends (release, unplugging,
+ *   detach) while it is mapped, the next access gives SIGBUS.
  *
- * All structures have a fixed size. `flags` and `reserved` must be zero, else EINVAL.
- * Errors common to all calls that need a membership: ENOTCONN (not joined), EPERM (not the address
- * space that joined), ENODEV (the device is gone, or its memory detached), EFAULT.
+ * All structures have a fixed size. `flags` and `reserved` must be zero, else EINVAL. Errors common
+ * to all calls that need a membership: ENOTCONN (not joined), EPERM (not the address space that
+ * joined), ENODEV (the device is gone, or its memory detached), EFAULT.
  */
 #ifndef VMSHM_UAPI_H
 #define VMSHM_UAPI_H
@@ -46,14 +46,14 @@ struct vmshm_describe {
 	__u64 total_bytes;
 	__u64 epoch;			/* of this VM; changes when the module is loaded anew */
 	__u32 features;			/* VMSHM_FEATURE_* */
-	__u32 generation;		/* of the device's attachment, 0: the device does not count */
+	__u32 generation;		/* of the device's attachment, 0: it does not count */
 	__u64 reserved[3];
 };
 
 #define VMSHM_FEATURE_WRITE_WINDOWS	(1U << 0) /* the hypervisor guards other VMs' sections */
 #define VMSHM_FEATURE_DETACH		(1U << 1) /* the host may ask for the segment back */
 #define VMSHM_FEATURE_INTERRUPT		(1U << 2) /* events come at once, not with the next tick */
-#define VMSHM_FEATURE_PAGES		(1U << 3) /* the memory can be pinned, for RDMA and the like */
+#define VMSHM_FEATURE_PAGES		(1U << 3) /* the memory can be pinned, for RDMA */
 
 /* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
  * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), EINTR, EPROTO, ENXIO.

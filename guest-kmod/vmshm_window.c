@@ -2,10 +2,10 @@
 /*
  * Windows of the own section: handing out, quarantine, collection.
  *
- * A released window stays in quarantine until no reader table lists it and nobody has its pages pinned.
- * Its state against the readers'
- * bits is a store-then-load on both sides with a full barrier between (Dekker), as in the user-space
- * library (vmshm_window.c there; test/model/windows.pml).
+ * A released window stays in quarantine until no reader table lists it and nobody has its pages
+ * pinned. Its state against the readers' bits is a store-then-load on both sides with a full
+ * barrier between (Dekker), as in the user-space library (vmshm_window.c there;
+ * test/model/windows.pml).
  */
 #include <linux/sched/signal.h>
 
@@ -15,7 +15,7 @@
 
 static void publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 {
-	virt_store_release(&vmshm_window_of(dev, dev->vm, index)->state, state);
+	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
 
 /* Is the bit of (own VM, index) set in the row of a live process of a VM that may still run? */
@@ -26,15 +26,15 @@ static bool is_read(struct vmshm_dev *dev, u32 index)
 	u32 vm, slot;
 
 	for (vm = 0; vm < h->vms; vm++) {
-		if (virt_load_acquire(&vmshm_section_of(dev, vm)->magic) != VMSHM_SECTION_MAGIC ||
-		    virt_load_acquire(&vmshm_mark_of(dev, vm)->mark) == VMSHM_MARK_GONE)
+		if (shared_load(&vmshm_section_of(dev, vm)->magic) != VMSHM_SECTION_MAGIC ||
+		    shared_load(&vmshm_mark_of(dev, vm)->mark) == VMSHM_MARK_GONE)
 			continue;
 		for (slot = 0; slot < h->procs; slot++) {
 			const u64 *row = vmshm_row_of(dev, vm, slot);
 
-			if (virt_load_acquire(&vmshm_proc_of(dev, vm, slot)->state) ==
+			if (shared_load(&vmshm_proc_of(dev, vm, slot)->state) ==
 			    VMSHM_PROC_LIVE &&
-			    (virt_load_acquire(&row[bit / 64]) >> bit % 64 & 1))
+			    (shared_load(&row[bit / 64]) >> bit % 64 & 1))
 				return true;
 		}
 	}
@@ -161,8 +161,8 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	return 0;
 }
 
-/* Lock held. Is it still the window that reserve() took? Another thread may have left the segment, the
- * host may have taken it back.
+/* Lock held. Is it still the window that reserve() took? Another thread may have left the segment,
+ * the host may have taken it back.
  */
 static bool is_reserved(struct vmshm_dev *dev, u32 index, u32 generation)
 {
@@ -209,7 +209,7 @@ static void show(struct vmshm_file *file, u32 index)
 	WRITE_ONCE(shared->kind, w->kind);
 	memcpy(shared->job, file->job, sizeof(shared->job));
 	w->state = VMSHM_OWN_LIVE;
-	virt_store_release(&shared->state, VMSHM_WINDOW_LIVE);
+	shared_store(&shared->state, VMSHM_WINDOW_LIVE);
 }
 
 static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
@@ -265,8 +265,9 @@ static struct vmshm_own_window *own_window(struct vmshm_file *file, u32 index)
 	if (index >= dev->header.windows)
 		return NULL;
 	w = &dev->windows[index];
-	return (w->state == VMSHM_OWN_LIVE || w->state == VMSHM_OWN_ZEROING) && w->slot == file->slot ?
-	       w : NULL;
+	if (w->state != VMSHM_OWN_LIVE && w->state != VMSHM_OWN_ZEROING)
+		return NULL;
+	return w->slot == file->slot ? w : NULL;
 }
 
 int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r)
@@ -296,6 +297,6 @@ int vmshm_window_publish(struct vmshm_file *file, u32 index)
 
 	if (!own_window(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
 		return -ENOENT;
-	virt_store_release(&vmshm_proc_of(dev, dev->vm, file->slot)->window, index);
+	shared_store(&vmshm_proc_of(dev, dev->vm, file->slot)->window, index);
 	return 0;
 }
