@@ -121,10 +121,12 @@ void vmshm_beat(struct work_struct *work)
 int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)
 {
 	struct vmshm_dev *dev = file->dev;
-	long left = wait->timeout_ns >= NSEC_PER_SEC * 3600 ? MAX_SCHEDULE_TIMEOUT :
-		    (long)nsecs_to_jiffies(wait->timeout_ns + NSEC_PER_SEC / HZ - 1);
+	long left = MAX_SCHEDULE_TIMEOUT;
 
 	if (wait->timeout_ns) {
+		/* A year is for ever, and its jiffies fit. */
+		if (wait->timeout_ns < NSEC_PER_SEC * 86400ULL * 365)
+			left = nsecs_to_jiffies(wait->timeout_ns + NSEC_PER_SEC / HZ - 1);
 		left = wait_event_interruptible_timeout(dev->wait, READ_ONCE(file->events), left);
 		if (left < 0)
 			return -EINTR;
