@@ -72,6 +72,22 @@ static void no_room_for_path(void **state)
     assert_int_equal(vmshm_provider_find_pci(*state, path, sizeof path, &e), VMSHM_ERR_ABSENT);
 }
 
+static void module_of_lowest_number(void **state)
+{
+    char path[256], small[8];
+
+    assert_false(vmshm_provider_find_kmod(unit_path(*state, "none"), path, sizeof path));
+    unit_write_text(unit_path(*state, "vmshm"), "");
+    unit_write_text(unit_path(*state, "vmshm1x"), "");
+    unit_write_text(unit_path(*state, "vmshm-node"), "");
+    assert_false(vmshm_provider_find_kmod(*state, path, sizeof path));
+    unit_write_text(unit_path(*state, "vmshm10"), "");
+    unit_write_text(unit_path(*state, "vmshm2"), "");
+    assert_true(vmshm_provider_find_kmod(*state, path, sizeof path));
+    assert_string_equal(path, unit_path(*state, "vmshm2"));
+    assert_false(vmshm_provider_find_kmod(*state, small, sizeof small));
+}
+
 static void expect_find(const char *wanted, enum vmshm_code code, const char *provider)
 {
     struct vmshm_error e = { 0 };
@@ -118,7 +134,10 @@ static void no_name_means_a_device(void **state)
         char path[256];
         const int rc = vmshm_provider_find(wanted[i], path, sizeof path, &found, &e);
 
-        if (0 == access("/dev/mmapper", F_OK)) {
+        if (vmshm_provider_find_kmod("/dev", path, sizeof path)) {
+            assert_int_equal(rc, VMSHM_OK);
+            assert_string_equal(found, "kmod");
+        } else if (0 == access("/dev/mmapper", F_OK)) {
             assert_int_equal(rc, VMSHM_OK);
             assert_string_equal(found, "chardev");
         } else {
@@ -158,6 +177,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_DIR(no_bus), IN_DIR(other_devices_only), IN_DIR(first_of_two), IN_DIR(no_room_for_path),
+        IN_DIR(module_of_lowest_number),
         IN_DIR(named_paths), cmocka_unit_test(no_name_means_a_device), IN_DIR(sizes),
     };
 

@@ -396,6 +396,20 @@ static void leaving_owner_quarantines(void **state)
     vmshm_leave(&reader);
 }
 
+static void coming_and_going_is_counted(void **state)
+{
+    struct vmshm_member a, b;
+    uint64_t before;
+
+    unit_join(*state, 0, "boot", &a);
+    before = vmshm_section_of(&a.segment, 0)->changes;
+    unit_join(*state, 0, "boot", &b);
+    assert_int_equal(vmshm_section_of(&a.segment, 0)->changes, before + 1);
+    vmshm_leave(&b);
+    assert_int_equal(vmshm_section_of(&a.segment, 0)->changes, before + 2);
+    vmshm_leave(&a);
+}
+
 static void traffic_is_summed_up(void **state)
 {
     struct vmshm_member a, b;
@@ -931,7 +945,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(open_half, setup_open, unit_teardown),
         SMALL(no_open_half), SMALL(reader_blocks_reuse), SMALL(readers_of_the_own_vm_count),
         SMALL(leaving_reader_lets_go), SMALL(host_mark_frees_what_a_gone_vm_read),
-        SMALL(leaving_owner_quarantines), SMALL(traffic_is_summed_up), SMALL(slots_full),
+        SMALL(leaving_owner_quarantines), SMALL(coming_and_going_is_counted), SMALL(traffic_is_summed_up), SMALL(slots_full),
         SMALL(killed_process_is_reaped), SMALL(holder_of_the_mutex_dies), SMALL(joining_reaps),
         SMALL(interrupted_burial_is_repeated), SMALL(reboot_buries_the_last_boot),
         SMALL(id_used_twice), SMALL(id_used_twice_by_containers),

@@ -291,6 +291,7 @@ static_assert(VMSHM_TABLE_OFFSET + VMSHM_MAX_VMS * sizeof(struct vmshm_section_e
 static_assert(sizeof(struct vmshm_vm_mark) == 64, "vm mark");
 static_assert(sizeof(struct vmshm_section) == 4096, "section");
 static_assert(offsetof(struct vmshm_section, heartbeat) == 64, "section.heartbeat");
+static_assert(offsetof(struct vmshm_section, changes) == 40, "section.changes");
 static_assert(offsetof(struct vmshm_section, messages) == 128, "section.messages");
 static_assert(sizeof(struct vmshm_proc) == 128, "process");
 static_assert(offsetof(struct vmshm_proc, job) == 32, "process.job");

@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +13,7 @@
 /* Devices that are looked for by themselves, best first. */
 static const char *const devices[] = { "/dev/mmapper" };
 
-/* The kernel module's device of the lowest number. */
-static bool find_kmod(const char *dir, char *path, size_t path_bytes)
+bool vmshm_provider_find_kmod(const char *dir, char *path, size_t path_bytes)
 {
     DIR *devices_dir = opendir(dir);
     struct dirent *entry;
@@ -48,7 +46,7 @@ int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const
     struct stat st;
 
     if (NULL == wanted || '\0' == wanted[0] || 0 == strcmp(wanted, "auto")) {
-        if (find_kmod("/dev", path, path_bytes)) {
+        if (vmshm_provider_find_kmod("/dev", path, path_bytes)) {
             *provider = "kmod";
             return VMSHM_OK;
         }
