@@ -1,0 +1,136 @@
+#!/bin/bash
+# What a hostile guest can do to others: under stock QEMU, and under the patched one, whose guests
+# write in their own section only. Then: what becomes of a job when the host wants the memory back.
+set -euo pipefail
+# shellcheck source=test/apps/common.sh
+. "$(dirname "$0")/../apps/common.sh"
+poke=$build/test/fault/poke
+qmp=$top/test/lab/qmp.py
+value=81985529216486895
+
+if ! command -v qemu-system-x86_64 >/dev/null; then
+    skip "all" "qemu-system-x86_64 is missing; apt-get install qemu-system-x86"
+    closing_line
+    exit 0
+fi
+
+on_host() { # OFFSET: the number that stands in the segment
+    od -An -tu8 -j "$1" -N8 "$lab_segment" | tr -d ' '
+}
+
+# As guest 1's root, through the PCI resource file: prints what the guest reads afterwards.
+guest_pokes() { # OFFSET
+    # shellcheck disable=SC2016 # for the guest's shell
+    "$vmlab" ssh --name "$lab" 1 -- "
+        for dev in /sys/bus/pci/devices/*; do
+            [[ \$(<\$dev/vendor) == 0x1af4 && \$(<\$dev/device) == 0x1110 ]] || continue
+            echo 1 >\$dev/enable
+            exec '$poke' \$dev/resource2 $1 $value
+        done" 2>&1
+}
+
+# A place in VM 0's section, the host's marks, a place in guest 1's own section.
+places() {
+    "$vmshmctl" show --json "$lab_segment" | jq -er '
+        (.vms[0].offset + .vms[0].length - 4096), 8192 + 64 * 63, (.vms[1].offset + .vms[1].length - 4096)'
+}
+
+# stores LAB foreign|own ALLOWED(yes|no) OFFSET
+stores() {
+    local before after seen
+    before=$(on_host "$4")
+    seen=$(guest_pokes "$4") || true
+    after=$(on_host "$4")
+    echo "offset $4: host had $before, guest reads $seen, host has $after" >"$work/why"
+    if [[ $3 == yes && $after == "$value" && $seen == "$value" ]]; then
+        pass "$1: a guest's store to $2 reaches it"
+    elif [[ $3 == no && $after == "$before" && $seen == "$before" ]]; then
+        pass "$1: a guest's store to $2 does not"
+    else
+        fail "$1: a guest's store to $2: expected $3" "$work/why"
+    fi
+}
+
+# ------------------------------------------------------------------ stock
+need_lab qemu 2
+mapfile -t place < <(places)
+stores stock "another VM's section" yes "${place[0]}"
+stores stock "the host's header" yes "${place[1]}"
+stores stock "its own section" yes "${place[2]}"
+lab_down
+
+# ------------------------------------------------------------------ patched
+if [[ -z ${VMSHM_QEMU:-} ]] && ! "$top/ivshmem-patch/build" --print >"$work/log" 2>&1; then
+    skip "patched" "there is no patched QEMU (the suite ivshmem builds it): $(tail -n 1 "$work/log")"
+    closing_line
+    exit 0
+fi
+"$top/guest-kmod/build" "$work/module" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
+need_lab qemu 2 --qemu patched --module "$work/module/vmshm.ko"
+# The module keeps the resource file away.
+"$vmlab" ssh --name "$lab" 1 -- rmmod vmshm
+mapfile -t place < <(places)
+stores patched "another VM's section" no "${place[0]}"
+stores patched "the host's header" no "${place[1]}"
+stores patched "its own section" yes "${place[2]}"
+"$vmlab" ssh --name "$lab" 1 -- "insmod /run/vmshm-lab/$lab/vmshm.ko && chgrp 1000 /dev/vmshm0"
+
+export VMSHM_LAB_UID=1000
+if "$vmlab" ssh --name "$lab" 1 -- setpriv --reuid=1000 --regid=1000 --clear-groups \
+    "$vmshmctl" identity >"$work/identity" 2>&1 && grep -qx 'vm-id-from: device' "$work/identity"; then
+    pass "the VM's id comes from the device"
+else
+    fail "the VM's id comes from the device" "$work/identity"
+fi
+
+attached_is() {
+    [[ $("$qmp" "/run/vmshm-lab/$lab/qmp-1" get:/machine/peripheral/shm,attached 2>&1) == "$1" ]]
+}
+until_() { # SECONDS COMMAND...
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.2
+    done
+}
+
+carried "a job runs" "$lab_segment" 500 100000 guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true
+limit=90 guests self,vader,vmshm 2 "$programs/vt_pingpong" --sizes 4K --iters 200000 >"$work/job" 2>&1 &
+job=$!
+sleep 6
+"$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/shm,detach,true >"$work/qmp" 2>&1 || cat "$work/qmp"
+rc=0
+wait "$job" || rc=$?
+if ((rc != 0 && rc != 124)) && grep -q 'the host took its memory back' "$work/job"; then
+    pass "a job ends with the reason when the host wants the memory back"
+else
+    echo "exit status $rc" >>"$work/job"
+    fail "a job ends with the reason when the host wants the memory back" "$work/job"
+fi
+if until_ 20 attached_is false; then
+    pass "the device has let go"
+else
+    fail "the device has let go"
+fi
+rc=0
+guests self,vmshm 2 "$programs/vt_sizes" --quick >"$work/job" 2>&1 || rc=$?
+if ((rc != 0 && rc != 124)) && grep -q 'the host has its memory back' "$work/job"; then
+    pass "a job that begins then is told"
+else
+    echo "exit status $rc" >>"$work/job"
+    fail "a job that begins then is told" "$work/job"
+fi
+"$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/shm,detach,false >"$work/qmp" 2>&1 || cat "$work/qmp"
+until_ 10 attached_is true || true
+carried "after it was given back a job runs" "$lab_segment" 500 100000 \
+    guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true
+for k in 0 1; do
+    "$vmlab" ssh --name "$lab" "$k" -- dmesg >"$work/dmesg" 2>&1 || true
+    if grep -E 'WARNING:|BUG:|Oops|general protection' "$work/dmesg" >"$work/why"; then
+        fail "the kernel of guest $k has no complaint" "$work/why"
+    else
+        pass "the kernel of guest $k has no complaint"
+    fi
+done
+closing_line
