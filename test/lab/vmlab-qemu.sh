@@ -16,6 +16,15 @@ qemu_kernel() { # newest Debian kernel that can be booted; not the running one
 }
 
 qemu_check() {
+    QEMU_PATCHED=
+    if [[ $QEMU == patched || $QEMU == patched=* ]]; then
+        QEMU_PATCHED=${QEMU#patched}
+        QEMU_PATCHED=${QEMU_PATCHED#=}
+        QEMU_PATCHED=${QEMU_PATCHED:-7.2}
+        need jq jq
+        QEMU=$("$REPO/ivshmem-patch/build" "$QEMU_PATCHED") ||
+            die "--qemu patched: QEMU $QEMU_PATCHED cannot be built; see above"
+    fi
     QEMU=$(command -v "$QEMU") || die "--qemu: no such program; apt-get install qemu-system-x86"
     need busybox busybox-static
     need cpio cpio
@@ -92,8 +101,24 @@ qemu_prepare() {
     # several host file systems apart only with multidevs=remap
 }
 
+# What the patched device shows to guest K, from the segment's own header.
+qemu_device_options() { # K
+    [[ -n $QEMU_PATCHED ]] || return 0
+    # shellcheck disable=SC2016 # $k is jq's
+    "$PREFIX/bin/vmshmctl" show --json "$SEGMENT" | jq -er --argjson k "$1" '
+        .vms[$k] as $own
+        | ",vmshm=on,vm-id=\($k),window-offset=\($own.offset),window-size=\($own.length)"
+        + ",segment-uuid=\(.segment_uuid),node-uuid=\(.node_uuid)"
+        + if $own.numa_node == null then "" else ",numa-node=\($own.numa_node)" end
+        + ([.vms[] | select(.numa_node != null and .length > 0)
+            | "\(.offset):\(.length):\(.numa_node)"] | join("/")
+           | if . == "" then "" else ",stripes=" + . end)' ||
+        die "vmshmctl show --json $SEGMENT does not say where the section of VM $1 is"
+}
+
 qemu_command() { # K: into cmd
-    local k=$1 i smp=$VCPUS
+    local k=$1 i smp=$VCPUS options
+    options=$(qemu_device_options "$k")
     cmd=("$QEMU" -nodefaults -no-user-config -nographic -no-reboot -name "$NAME-$k")
     if has_virtualization; then
         cmd+=(-machine "q35,accel=kvm" -cpu host -smp "$smp")
@@ -110,7 +135,10 @@ qemu_command() { # K: into cmd
         -netdev "tap,id=net,ifname=tap$k,script=no,downscript=no"
         -device "virtio-net-pci,netdev=net,romfile=,host_mtu=$MTU,mac=$(printf "$MAC" "$k")"
         -object "memory-backend-file,id=vmshm,share=on,mem-path=$SEGMENT,size=$SIZE_BYTES"
-        -device "ivshmem-plain,memdev=vmshm"
+        # a slot of its own, from which it can be unplugged
+        -device "pcie-root-port,id=slot,chassis=1"
+        -device "ivshmem-plain,id=shm,bus=slot,memdev=vmshm$options"
+        -qmp "unix:$DIR/qmp-$k,server=on,wait=off"
         -smbios "type=11,value=vmshm.vm-id=$k"
         -fsdev "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
         -device "virtio-9p-pci,fsdev=root,mount_tag=root"
