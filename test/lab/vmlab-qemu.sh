@@ -136,8 +136,8 @@ qemu_command() { # K: into cmd
         -device "virtio-net-pci,netdev=net,romfile=,host_mtu=$MTU,mac=$(printf "$MAC" "$k")"
         -object "memory-backend-file,id=vmshm,share=on,mem-path=$SEGMENT,size=$SIZE_BYTES"
         # a slot of its own, from which it can be unplugged
-        -device "pcie-root-port,id=slot,chassis=1"
-        -device "ivshmem-plain,id=shm,bus=slot,memdev=vmshm$options"
+        -device "pcie-root-port,id=shm-port,chassis=1"
+        -device "ivshmem-plain,id=shm,bus=shm-port,memdev=vmshm$options"
         -qmp "unix:$DIR/qmp-$k,server=on,wait=off"
         -smbios "type=11,value=vmshm.vm-id=$k"
         -fsdev "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
