@@ -16,13 +16,17 @@ struct attach {
     char path[PATH_MAX];        /* absolute */
     uint32_t vm;
     uint64_t bytes;
+    bool patched;               /* the device of ivshmem-patch/ */
+    struct vmshm_header header;
+    struct vmshm_section_entry sections[VMSHM_MAX_VMS];
 };
 
 static int attach_parse(const struct ctl_command *self, int argc, char **argv, struct attach *a,
                         bool *done)
 {
     static const struct option options[] = {
-        { "vm", required_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' }, { 0 }
+        { "vm", required_argument, NULL, 'v' }, { "patched", no_argument, NULL, 'p' },
+        { "help", no_argument, NULL, 'h' }, { 0 }
     };
     struct vmshm_segment s;
     struct vmshm_error e;
@@ -33,6 +37,10 @@ static int attach_parse(const struct ctl_command *self, int argc, char **argv, s
     a->vm = CTL_VM_UNSET;
     *done = true;
     while (-1 != (c = getopt_long(argc, argv, ":h", options, NULL))) {
+        if ('p' == c) {
+            a->patched = true;
+            continue;
+        }
         if ('v' != c) {
             return ctl_option_end(self, c, argv);
         }
@@ -48,6 +56,8 @@ static int attach_parse(const struct ctl_command *self, int argc, char **argv, s
         return status;
     }
     a->bytes = s.header.total_bytes;
+    a->header = s.header;
+    memcpy(a->sections, s.sections, sizeof a->sections);
     vmshm_segment_close(&s);
     if (0 != (a->bytes & (a->bytes - 1))) {
         vmshm_fail(&e, VMSHM_ERR_FIELD, path, "total_bytes", "%" PRIu64 " is not a power of two: "
@@ -87,6 +97,33 @@ static void put_object(const struct attach *a, bool xml)
     printf(",size=%" PRIu64 ",share=on", a->bytes);
 }
 
+/* To the patched device everything is told that the guest may know, and where it may write. */
+static void put_device(const struct attach *a)
+{
+    const struct vmshm_section_entry *own = &a->sections[a->vm];
+    const char *separator = ",stripes=";
+    char uuid[40];
+
+    fputs("ivshmem-plain,memdev=vmshm", stdout);
+    if (!a->patched) {
+        return;
+    }
+    printf(",id=vmshm-device,vmshm=on,vm-id=%u,window-offset=%" PRIu64 ",window-size=%" PRIu64, a->vm,
+           own->offset, own->length);
+    printf(",segment-uuid=%s", ctl_uuid_text(a->header.segment_uuid, uuid));
+    printf(",node-uuid=%s", ctl_uuid_text(a->header.node_uuid, uuid));
+    if (VMSHM_NO_NUMA != own->numa_node) {
+        printf(",numa-node=%u", own->numa_node);
+    }
+    for (uint32_t vm = 0; vm < a->header.vms; ++vm) {
+        if (VMSHM_NO_NUMA != a->sections[vm].numa_node && 0 != a->sections[vm].length) {
+            printf("%s%" PRIu64 ":%" PRIu64 ":%u", separator, a->sections[vm].offset,
+                   a->sections[vm].length, a->sections[vm].numa_node);
+            separator = "/";
+        }
+    }
+}
+
 static int qemu_args(const struct ctl_command *self, int argc, char **argv)
 {
     struct attach a;
@@ -98,7 +135,9 @@ static int qemu_args(const struct ctl_command *self, int argc, char **argv)
     }
     fputs("-object ", stdout);
     put_object(&a, false);
-    printf("\n-device ivshmem-plain,memdev=vmshm\n-smbios type=11,value=vmshm.vm-id=%u\n", a.vm);
+    fputs("\n-device ", stdout);
+    put_device(&a);
+    printf("\n-smbios type=11,value=vmshm.vm-id=%u\n", a.vm);
     return CTL_OK;
 }
 
@@ -122,8 +161,8 @@ static int libvirt_xml(const struct ctl_command *self, int argc, char **argv)
            "</sysinfo>\n"
            "<!-- in <os>: show it to the guest -->\n"
            "<smbios mode='sysinfo'/>\n", a.vm);
-    /* libvirt's own element knows files directly below /dev/shm only. */
-    if (0 == strncmp(a.path, shm, sizeof shm - 1) && NULL == strchr(name, '/')) {
+    /* libvirt's own element knows files directly below /dev/shm only, and the stock device. */
+    if (!a.patched && 0 == strncmp(a.path, shm, sizeof shm - 1) && NULL == strchr(name, '/')) {
         printf("<!-- in <devices>: the segment (libvirt 2.5.0 or later) -->\n<shmem name='");
         put_path(name, false, true);
         printf("'>\n  <model type='ivshmem-plain'/>\n  <size unit='M'>%" PRIu64
@@ -131,30 +170,34 @@ static int libvirt_xml(const struct ctl_command *self, int argc, char **argv)
         return CTL_OK;
     }
     printf("<!-- last in <domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>: the "
-           "segment is not\n     below /dev/shm, so libvirt's <shmem> cannot name it; AppArmor or "
-           "SELinux must allow QEMU the file -->\n"
+           "segment;\n     libvirt's <shmem> can name neither a file that is not below /dev/shm nor "
+           "the patched\n     device's properties; AppArmor or SELinux must allow QEMU the file -->\n"
            "<qemu:commandline>\n"
            "  <qemu:arg value='-object'/>\n"
            "  <qemu:arg value='");
     put_object(&a, true);
-    printf("'/>\n  <qemu:arg value='-device'/>\n"
-           "  <qemu:arg value='ivshmem-plain,memdev=vmshm'/>\n"
-           "</qemu:commandline>\n");
+    printf("'/>\n  <qemu:arg value='-device'/>\n  <qemu:arg value='");
+    put_device(&a);
+    printf("'/>\n</qemu:commandline>\n");
     return CTL_OK;
 }
 
 const struct ctl_command ctl_qemu_args = {
     "qemu-args", "print QEMU's arguments that attach a segment to a VM",
-    "qemu-args --vm N PATH\n"
+    "qemu-args --vm N [--patched] PATH\n"
     "Print the arguments for QEMU that attach the segment and tell the VM its id, one per line.\n\n"
-    "  --vm N   the VM's id\n",
+    "  --vm N     the VM's id\n"
+    "  --patched  for the device of ivshmem-patch/: tells it the VM's id and section, and keeps the VM\n"
+    "             from writing elsewhere\n",
     qemu_args
 };
 
 const struct ctl_command ctl_libvirt_xml = {
     "libvirt-xml", "print libvirt's XML that attaches a segment to a VM",
-    "libvirt-xml --vm N PATH\n"
+    "libvirt-xml --vm N [--patched] PATH\n"
     "Print the XML for a libvirt domain that attaches the segment and tells the VM its id.\n\n"
-    "  --vm N   the VM's id\n",
+    "  --vm N     the VM's id\n"
+    "  --patched  for the device of ivshmem-patch/: tells it the VM's id and section, and keeps the VM\n"
+    "             from writing elsewhere\n",
     libvirt_xml
 };

@@ -1,6 +1,7 @@
 #!/bin/bash
 # The MPI test programs between two QEMU guests through the kernel module, by a user who is not
 # root, on the QEMU at hand and on the patched one if it was built.
+# Time limit: 400 s
 set -euo pipefail
 # shellcheck source=test/apps/common.sh
 . "$(dirname "$0")/common.sh"

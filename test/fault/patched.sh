@@ -84,7 +84,7 @@ else
 fi
 
 attached_is() {
-    [[ $("$qmp" "/run/vmshm-lab/$lab/qmp-1" get:/machine/peripheral/shm,attached 2>&1) == "$1" ]]
+    [[ $("$qmp" "/run/vmshm-lab/$lab/qmp-1" get:/machine/peripheral/vmshm-device,attached 2>&1) == "$1" ]]
 }
 until_() { # SECONDS COMMAND...
     local end=$((SECONDS + $1))
@@ -99,7 +99,7 @@ carried "a job runs" "$lab_segment" 500 100000 guests self,vader,vmshm 2 "$progr
 limit=90 guests self,vader,vmshm 2 "$programs/vt_pingpong" --sizes 4K --iters 200000 >"$work/job" 2>&1 &
 job=$!
 sleep 6
-"$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/shm,detach,true >"$work/qmp" 2>&1 || cat "$work/qmp"
+"$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/vmshm-device,detach,true >"$work/qmp" 2>&1 || cat "$work/qmp"
 rc=0
 wait "$job" || rc=$?
 if ((rc != 0 && rc != 124)) && grep -q 'the host took its memory back' "$work/job"; then
@@ -121,7 +121,7 @@ else
     echo "exit status $rc" >>"$work/job"
     fail "a job that begins then is told" "$work/job"
 fi
-"$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/shm,detach,false >"$work/qmp" 2>&1 || cat "$work/qmp"
+"$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/vmshm-device,detach,false >"$work/qmp" 2>&1 || cat "$work/qmp"
 until_ 10 attached_is true || true
 carried "after it was given back a job runs" "$lab_segment" 500 100000 \
     guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true

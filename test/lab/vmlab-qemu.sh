@@ -21,7 +21,6 @@ qemu_check() {
         QEMU_PATCHED=${QEMU#patched}
         QEMU_PATCHED=${QEMU_PATCHED#=}
         QEMU_PATCHED=${QEMU_PATCHED:-7.2}
-        need jq jq
         QEMU=$("$REPO/ivshmem-patch/build" "$QEMU_PATCHED") ||
             die "--qemu patched: QEMU $QEMU_PATCHED cannot be built; see above"
     fi
@@ -101,19 +100,13 @@ qemu_prepare() {
     # several host file systems apart only with multidevs=remap
 }
 
-# What the patched device shows to guest K, from the segment's own header.
+# What the patched device is told of guest K, from the segment's own header.
 qemu_device_options() { # K
+    local args
     [[ -n $QEMU_PATCHED ]] || return 0
-    # shellcheck disable=SC2016 # $k is jq's
-    "$PREFIX/bin/vmshmctl" show --json "$SEGMENT" | jq -er --argjson k "$1" '
-        .vms[$k] as $own
-        | ",vmshm=on,vm-id=\($k),window-offset=\($own.offset),window-size=\($own.length)"
-        + ",segment-uuid=\(.segment_uuid),node-uuid=\(.node_uuid)"
-        + if $own.numa_node == null then "" else ",numa-node=\($own.numa_node)" end
-        + ([.vms[] | select(.numa_node != null and .length > 0)
-            | "\(.offset):\(.length):\(.numa_node)"] | join("/")
-           | if . == "" then "" else ",stripes=" + . end)' ||
-        die "vmshmctl show --json $SEGMENT does not say where the section of VM $1 is"
+    args=$("$PREFIX/bin/vmshmctl" qemu-args --patched --vm "$1" "$SEGMENT") ||
+        die "vmshmctl qemu-args does not say what the device of guest $NAME-$1 needs"
+    sed -n 's/^-device ivshmem-plain,memdev=vmshm\(,.*\)/\1/p' <<<"$args"
 }
 
 qemu_command() { # K: into cmd
@@ -137,7 +130,7 @@ qemu_command() { # K: into cmd
         -object "memory-backend-file,id=vmshm,share=on,mem-path=$SEGMENT,size=$SIZE_BYTES"
         # a slot of its own, from which it can be unplugged
         -device "pcie-root-port,id=shm-port,chassis=1"
-        -device "ivshmem-plain,id=shm,bus=shm-port,memdev=vmshm$options"
+        -device "ivshmem-plain,bus=shm-port,memdev=vmshm${options:-,id=vmshm-device}"
         -qmp "unix:$DIR/qmp-$k,server=on,wait=off"
         -smbios "type=11,value=vmshm.vm-id=$k"
         -fsdev "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"

@@ -881,6 +881,10 @@ static void qemu_args(void **state)
              "size=67108864,share=on\n-device ivshmem-plain,memdev=vmshm\n"
              "-smbios type=11,value=vmshm.vm-id=1\n", (const char *) *state);
     assert_string_equal(out, wanted);
+    must(*state, "create", "--force", "--sparse", "--size", "64M", path);
+    must(*state, "qemu-args", "--vm", "1", "--patched", path);
+    assert_contains(out, "\n-device ivshmem-plain,memdev=vmshm,id=vmshm-device,vmshm=on,vm-id=1,"
+                    "window-offset=33554432,window-size=31457280,segment-uuid=");
     expect_status(run(*state, "qemu-args", path), 2);
     expect_status(run(*state, "qemu-args", "--vm", "2", path), 2);
     expect_status(run(*state, "qemu-args", "--vm", "0", unit_path(*state, "none")), 1);
@@ -907,6 +911,13 @@ static void libvirt_xml(void **state)
     assert_contains(out, "<shmem name='vmshm-unit-");
     assert_contains(out, "<size unit='M'>64</size>");
     assert_null(strstr(out, "qemu:commandline"));
+
+    must(*state, "create", "--sparse", "--size", "64M", shm);
+    status = run(*state, "libvirt-xml", "--vm", "1", "--patched", shm);
+    unlink(shm);
+    expect_status(status, 0);
+    assert_contains(out, "vmshm=on,vm-id=1,window-offset=33554432,window-size=31457280,");
+    assert_null(strstr(out, "<shmem name"));
 }
 
 static void identity(void **state)
