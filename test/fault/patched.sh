@@ -96,9 +96,15 @@ until_() { # SECONDS COMMAND...
 }
 
 carried "a job runs" "$lab_segment" 500 100000 guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true
+read -r before _ < <(counters "$lab_segment")
 limit=90 guests self,vader,vmshm 2 "$programs/vt_pingpong" --sizes 4K --iters 200000 >"$work/job" 2>&1 &
 job=$!
-sleep 6
+has_sent() {
+    local messages
+    read -r messages _ < <(counters "$lab_segment")
+    ((messages > before + 1000))
+}
+until_ 60 has_sent || true
 "$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/vmshm-device,detach,true >"$work/qmp" 2>&1 || cat "$work/qmp"
 rc=0
 wait "$job" || rc=$?
