@@ -304,16 +304,22 @@ static void on_fault(int signo)
         armed = 0;
         siglongjmp(caught, signo);
     }
+    /* Nobody waits for it: let it end the process as if there were no handler. */
     signal(signo, SIG_DFL);
     raise(signo);
 }
 
 static void arm(void)
 {
-    struct sigaction act = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
+    static volatile sig_atomic_t installed;
 
-    sigaction(SIGBUS, &act, NULL);
-    sigaction(SIGSEGV, &act, NULL);
+    if (!installed) {
+        struct sigaction act = { .sa_handler = on_fault, .sa_flags = SA_NODEFER };
+
+        sigaction(SIGBUS, &act, NULL);
+        sigaction(SIGSEGV, &act, NULL);
+        installed = 1;
+    }
     armed = 1;
 }
 
