@@ -67,8 +67,8 @@ static bool is_trouble(const char *line)
     static const char *const words[] = {
         "WARNING", "BUG", "Oops", "general protection", "RIP:", "blocked for more than", "lockdep",
         "possible circular locking", "refcount_t", "Bad page", "bad page", "Bad rss", "Call Trace",
-        "list_add", "list_del", "use-after-free", "stall", "scheduling while atomic", "page_mapcount",
-        "kernel NULL pointer", "unable to handle", "Bad page map",
+        "list_add", "list_del", "use-after-free", "detected stall", "scheduling while atomic",
+        "kernel NULL pointer", "unable to handle",
     };
 
     for (size_t i = 0; i < sizeof words / sizeof words[0]; ++i) {
