@@ -153,6 +153,68 @@ static void release_against_find(void)
     CHECK(20 < s->found);
 }
 
+/* The first touch of each entry of 2 MiB by several threads at one time: one of them makes the entry. */
+struct herd {
+    pthread_barrier_t barrier;
+    uint8_t *at;
+    uint64_t entries;
+    unsigned number;
+};
+
+static void *herd_thread(void *arg)
+{
+    struct herd *h = arg;
+    const unsigned i = __atomic_fetch_add(&h->number, 1, __ATOMIC_RELAXED);
+
+    for (;;) {
+        pthread_barrier_wait(&h->barrier);
+        if (NULL == h->at) {
+            return NULL;
+        }
+        for (uint64_t e = 0; e < h->entries; ++e) {
+            /* some write, some read */
+            uint64_t *p = (uint64_t *) (h->at + e * HUGE + i * ST_PAGE);
+
+            if (i % 2) {
+                *(volatile uint64_t *) p = i;
+            } else {
+                (void) *(volatile uint64_t *) p;
+            }
+        }
+        pthread_barrier_wait(&h->barrier);
+    }
+}
+
+static void touch_at_one_time(void)
+{
+    struct herd h = { .entries = 12 };
+    struct threads t = { .n = 0 };
+    struct vmshm_alloc a;
+    struct st_member m;
+
+    st_member(&m, KEY);
+    a = st_alloc(&m, (h.entries + 1) * HUGE, VMSHM_KIND_PRIVATE);
+    CHECK(0 == pthread_barrier_init(&h.barrier, NULL, 5));
+    for (int i = 0; i < 4; ++i) {
+        spawn(&t, herd_thread, &h);
+    }
+    start_clock();
+    while (time_is_left()) {
+        h.at = st_map(&m, (a.offset + HUGE - 1) & ~(HUGE - 1), h.entries * HUGE, RW);
+        pthread_barrier_wait(&h.barrier);
+        pthread_barrier_wait(&h.barrier);
+        for (uint64_t e = 0; e < h.entries; ++e) {
+            for (unsigned i = 0; i < 4; ++i) {
+                SAME(i % 2 ? i : 0, *(uint64_t *) (h.at + e * HUGE + i * ST_PAGE));
+            }
+        }
+        munmap(h.at, h.entries * HUGE);
+    }
+    h.at = NULL;
+    pthread_barrier_wait(&h.barrier);
+    join_all(&t);
+}
+
 /* One mapping, that threads touch, cut and change, while another takes the right away and gives a new
  * one.
  */
@@ -444,6 +506,7 @@ static void exit_against_all(void)
 
 static const struct st_test tests[] = {
     { "release-against-find", release_against_find },
+    { "touch-at-one-time", touch_at_one_time },
     { "release-against-touch", release_against_touch },
     { "leave-against-all", leave_against_all },
     { "open-against-close", open_against_close },

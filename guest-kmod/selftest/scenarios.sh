@@ -1,0 +1,559 @@
+# Sourced by test/suites/kmod.sh: what needs root, the host or a second guest. Processes in the guests are
+# agents (agent.c), which are asked line by line.
+# shellcheck shell=bash disable=SC2154,SC2016 # variables are the suite's, or expanded in the guest
+
+declare -A agent_in agent_out agent_pid agent_guest
+reply=
+group=1000
+
+in_guest() { # K COMMAND
+    timeout -k 5 "${limit:-30}" "$vmlab" ssh --name "$lab" "$1" -- "$2"
+}
+
+# ------------------------------------------------------------------ the kernels' logs
+
+trouble='WARNING|BUG|Oops|general protection|RIP:|blocked for more than|lockdep|circular locking'
+trouble+='|refcount_t|[Bb]ad page|Bad rss|Call Trace|list_add|list_del|detected stall|unable to handle'
+trouble+='|scheduling while atomic'
+
+# What came since the last look: into $work/log.K, and behind $work/dmesg.K.
+read_log() { # K
+    in_guest "$1" 'dmesg -c' >"$work/log.$1" 2>"$work/log.err" ||
+        { echo "guest $1 does not answer" >"$work/log.$1"; return 1; }
+    cat "$work/log.$1" >>"$work/dmesg.$1"
+}
+
+# Are all kernels sound? Else the lines go to $work/why.
+kernels_sound() {
+    local k rc=0
+    for k in "${up_guests[@]}"; do
+        if ! read_log "$k"; then
+            echo "guest $k is gone; the end of its console:" >>"$work/why"
+            tail -n 25 "/run/vmshm-lab/$lab/console-$k.log" >>"$work/why" 2>/dev/null || true
+            rc=1
+        elif grep -E "$trouble" "$work/log.$k" >"$work/bad"; then
+            { echo "kernel log of guest $k:"; head -n 30 "$work/bad"; } >>"$work/why"
+            rc=1
+        fi
+    done
+    return $rc
+}
+
+# logged K TEXT: did the kernel say that since the last scenario's end?
+logged() {
+    in_guest "$1" dmesg >"$work/out"
+    if ! grep -qF -- "$2" "$work/out"; then
+        { echo "guest $1 did not log: $2"; tail -n 5 "$work/out"; } >>"$work/why"
+        return 1
+    fi
+}
+
+# ------------------------------------------------------------------ agents
+
+agent() { # NAME K [UID]: a process in guest K, root without UID
+    local name=$1 in out
+    rm -f "$work/$name.in" "$work/$name.out"
+    mkfifo "$work/$name.in" "$work/$name.out"
+    "$vmlab" ssh --name "$lab" "$2" -- "VMSHM_GROUP=$group exec $programs/agent" \
+        <"$work/$name.in" >"$work/$name.out" 2>>"$work/agents.err" &
+    agent_pid[$name]=$!
+    agent_guest[$name]=$2
+    exec {in}>"$work/$name.in" {out}<"$work/$name.out"
+    agent_in[$name]=$in
+    agent_out[$name]=$out
+    [[ -z ${3:-} ]] || expect "$name" "uid $3" ok
+}
+
+# Send, and take the answer later with `answer`.
+send() { # NAME COMMAND
+    echo "$2" >&"${agent_in[$1]}"
+}
+
+answer() { # NAME [SECONDS]: into reply
+    reply=
+    read -r -t "${2:-20}" -u "${agent_out[$1]}" reply || reply="(no answer)"
+}
+
+ask() { # NAME COMMAND: its answer into reply
+    send "$1" "$2"
+    answer "$1"
+}
+
+says() { # PATTERN: is it the reply's start, or the reply as a pattern? else it is told
+    # shellcheck disable=SC2053 # a pattern
+    if [[ $reply != $1 && $reply != "$1 "* ]]; then
+        echo "expected \"$1\", got \"$reply\"" >>"$work/why"
+        return 1
+    fi
+}
+
+expect() { # NAME COMMAND PATTERN
+    ask "$1" "$2"
+    says "$3" || { echo "  from $1 (guest ${agent_guest[$1]}), asked: $2" >>"$work/why"; return 1; }
+}
+
+value() { # NAME: of the reply
+    local word
+    for word in $reply; do
+        if [[ $word == "$1="* ]]; then
+            echo "${word#*=}"
+            return 0
+        fi
+    done
+    echo "no $1 in \"$reply\"" >>"$work/why"
+    echo 0
+}
+
+dismiss() { # NAME...: they end by themselves
+    local name in out
+    for name in "$@"; do
+        [[ -v agent_pid[$name] ]] || continue
+        in=${agent_in[$name]} out=${agent_out[$name]}
+        exec {in}>&- {out}<&-
+        kill "${agent_pid[$name]}" 2>/dev/null || true
+        wait "${agent_pid[$name]}" 2>/dev/null || true
+        unset "agent_pid[$name]" "agent_in[$name]" "agent_out[$name]"
+    done
+}
+
+dismiss_all() {
+    dismiss "${!agent_pid[@]}"
+}
+
+# within MS COMMAND...: until it is true; the last try says why not
+within() {
+    local end=$(($(date +%s%3N) + $1))
+    shift
+    while ! "$@"; do
+        if (($(date +%s%3N) > end)); then
+            return 1
+        fi
+        : >"$work/why"
+        sleep 0.1
+    done
+}
+
+# scenario NAME FUNCTION: one test. The function fails by its status, and tells in $work/why.
+scenario() {
+    local rc=0 sound=yes
+    wanted "$1" || return 0
+    : >"$work/why"
+    "$2" || rc=1
+    dismiss_all
+    kernels_sound || sound=no
+    if ((rc == 0)) && [[ $sound = yes ]]; then
+        pass "$1"
+    else
+        fail "$1" "$work/why"
+    fi
+    [[ $sound = yes ]] || give_up
+}
+
+# ------------------------------------------------------------------ the module
+
+load() { # K [PARAMETER...]
+    in_guest "$1" "insmod $module ${*:2} && chgrp $group /dev/vmshm* && chmod 660 /dev/vmshm*" \
+        >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+}
+
+unload() { # K
+    in_guest "$1" "rmmod vmshm" >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+}
+
+device='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*/device))'
+
+# ------------------------------------------------------------------ who is this VM?
+
+no_id() {
+    load 1 || return 1
+    agent a 1
+    expect a open ok && expect a describe ENXIO && expect a "join 1" ENXIO &&
+        expect a "map t 0 4096 r" EACCES && logged 1 "this VM has no id" || return 1
+    dismiss a
+    unload 1
+}
+
+id_not_in_table() {
+    load 1 vm_id=7 || return 1
+    agent a 1
+    expect a open ok && expect a describe ENXIO && expect a "join 1" ENXIO &&
+        logged 1 "VM id 7 is not in the segment's table, which has 0 to 1" || return 1
+    dismiss a
+    unload 1
+}
+
+same_id_twice() {
+    local epoch
+    agent a 0 1000
+    expect a open ok && expect a "join 1" ok && expect a "section 0" "ok state=1" || return 1
+    epoch=$(value epoch)
+    load 1 vm_id=0 || return 1
+    agent b 1
+    expect b open ok && expect b describe "ok vm=0" && expect b "join 1" EADDRINUSE &&
+        logged 1 "VM id 0 is in use by another running VM" || return 1
+    expect b "join 1" EADDRINUSE || return 1
+    # the first one did not notice
+    expect a "section 0" "ok state=1 epoch=$epoch" && expect a "alloc 1 private" ok || return 1
+    agent c 0 1000
+    expect c open ok && expect c "join 1" ok || return 1
+    # as soon as the first is gone, the id is free
+    dismiss a c
+    sleep 1
+    expect b "join 1" ok && expect b "section 0" "ok state=1" || return 1
+    if [[ $(value epoch) == "$epoch" ]]; then
+        echo "the other VM took the section, and its epoch is the same" >>"$work/why"
+        return 1
+    fi
+    dismiss b
+    unload 1
+}
+
+smbios_comes_first() {
+    # what the other scenario left is another VM's
+    unload 0 && load 0 vm_id=1 || return 1
+    agent a 0 1000
+    expect a open ok && expect a describe "ok vm=0 source=2" && expect a "join 1" "ok vm=0"
+}
+
+parameter_gives_id() {
+    load 1 vm_id=1 || return 1
+    agent a 1 1000
+    expect a open ok && expect a describe "ok vm=1 source=3" && expect a "join 1" "ok vm=1"
+}
+
+# ------------------------------------------------------------------ the header
+
+header_field() { # NAME OFFSET BYTES-IN-OCTAL TEXT
+    # shellcheck disable=SC2059 # the bytes are a format
+    printf "$3" | dd of="$segment" bs=1 seek=$(($2)) conv=notrunc status=none
+    agent a 0 1000
+    expect a open ok && expect a describe EPROTO && expect a "join 1" EPROTO &&
+        expect a "map t 0 4096 r" EACCES && logged 0 "header is not usable ($4)" ||
+        { echo "  with a wrong $1" >>"$work/why"; return 1; }
+    dismiss a
+    dd if="$work/header" of="$segment" conv=notrunc status=none
+    in_guest 0 'dmesg -c' >/dev/null
+}
+
+bad_header() {
+    local rc=0
+    dd if="$segment" of="$work/header" bs=8192 count=1 status=none
+    header_field magic 0 '\0\0\0\0\0\0\0\0' magic &&
+        header_field version 8 '\377' version &&
+        header_field checksum 16 '\1\2\3\4' checksum &&
+        header_field "uuid under the checksum" 24 '\1\2\3\4\5\6\7' checksum || rc=1
+    dd if="$work/header" of="$segment" conv=notrunc status=none
+    agent a 0 1000
+    expect a open ok && expect a describe "ok vm=0" && expect a "join 1" ok || rc=1
+    return $rc
+}
+
+# ------------------------------------------------------------------ two guests
+
+# Agents x (guest 0) and y (guest 1) are members of job 1; x has a window of each kind, filled with 0x21
+# and 0x22: closed, open, length; slot is x's.
+meet() { # [BYTES]
+    agent x 0 1000
+    agent y 1 1000
+    expect x open ok && expect x "join 1" ok || return 1
+    slot=$(value slot)
+    nonce=$(value nonce)
+    expect y open ok && expect y "join 1" ok || return 1
+    yslot=$(value slot)
+    expect x "alloc ${1:-200000} private" ok || return 1
+    closed=$(value index) closed_at=$(value offset) length=$(value length)
+    expect x "alloc ${1:-200000} open" ok || return 1
+    open=$(value index) open_at=$(value offset)
+    expect x "map c $closed_at $length w" ok && expect x "fill c 0x21" ok &&
+        expect x "map o $open_at $length w" ok && expect x "fill o 0x22" ok
+}
+
+find_both() { # AGENT
+    expect "$1" "find 0 $slot $closed 1" "ok index=$closed offset=$closed_at length=$length kind=0" &&
+        expect "$1" "find 0 $slot $open 1" "ok index=$open offset=$open_at length=$length kind=1"
+}
+
+across_guests() {
+    meet && expect y "proc 0 $slot" "ok state=1" || return 1
+    [[ $(value nonce) == "$nonce" ]] || { echo "y sees another nonce: $reply" >>"$work/why"; return 1; }
+    expect y "map c $closed_at $length r" EACCES && find_both y || return 1
+    expect y "map d $closed_at $length w" EACCES && expect y "map c $closed_at $length r" ok &&
+        expect y "check c 0x21" ok && expect y "write c 1" SIGSEGV &&
+        expect y "map o $open_at $length w" ok && expect y "check o 0x22" ok &&
+        expect y "fill o 0x23" ok && expect x "check o 0x23" ok &&
+        expect x "fill c 0x24" ok && expect y "check c 0x24" ok || return 1
+    expect x "reads 1 $yslot 0 $closed" "ok reads=1" && expect y "release 0 $closed" ok &&
+        expect y "read c" SIGBUS && expect x "reads 1 $yslot 0 $closed" "ok reads=0"
+}
+
+across_guests_big() {
+    # entries of 2 MiB
+    meet 9000000 && find_both y && expect y "map c $closed_at $length r" ok &&
+        expect y "check c 0x21" ok && expect y "map o $open_at $length w" ok &&
+        expect y "fill o 0x25" ok && expect x "check o 0x25" ok
+}
+
+across_guests_users() {
+    meet || return 1
+    expect y "find 0 $slot $closed 2" EACCES && expect y "find 0 $slot $open 2" EACCES || return 1
+    agent bob 1 1001
+    expect bob open ok && expect bob "join 1" ok && expect bob "find 0 $slot $closed 1" EACCES &&
+        expect bob "find 0 $slot $open 1" EACCES &&
+        expect bob "map c $closed_at $length r" EACCES &&
+        expect bob "map o $open_at $length r" EACCES || return 1
+    agent root 1
+    expect root open ok && expect root "join 1" ok && expect root "find 0 $slot $closed 1" EACCES &&
+        find_both y
+}
+
+across_guests_bell() {
+    local before
+    meet && expect y "bell 0 1 $yslot" ok || return 1
+    before=$(value rung)
+    expect x "ring 1 $yslot" ok && expect x "ring 1 $yslot" ok &&
+        expect y "bell 0 1 $yslot" "ok rung=$((before + 2))"
+}
+
+across_guests_quarantine() {
+    meet && find_both y && expect y "map c $closed_at $length r" ok && expect y "check c 0x21" ok &&
+        expect x "release 0 $closed" ok && expect x "window 0 $closed" "ok state=2" &&
+        expect x "alloc $length private" ok || return 1
+    [[ $(value offset) != "$closed_at" ]] ||
+        { echo "handed out again while guest 1 reads it" >>"$work/why"; return 1; }
+    sleep 0.6
+    expect x "window 0 $closed" "ok state=2" && expect y "check c 0x21" ok &&
+        expect y "find 0 $slot $closed 1" ENOENT && expect y "release 0 $closed" ok &&
+        expect y "read c" SIGBUS && expect x "alloc $length private" ok || return 1
+    [[ $(value offset) == "$closed_at" ]] ||
+        { echo "not handed out again: $reply" >>"$work/why"; return 1; }
+    expect x "map n $closed_at $length r" ok && expect x "check n 0" ok
+}
+
+window_state() { # AGENT INDEX STATE
+    expect "$1" "window 0 $2" "ok state=$3"
+}
+
+across_guests_reader_dies() {
+    meet && find_both y && expect x "release 0 $closed" ok && expect x "window 0 $closed" "ok state=2" ||
+        return 1
+    expect y pid ok || return 1
+    in_guest 1 "kill -9 $(value pid)" || return 1
+    within 3000 window_state x "$closed" 0
+}
+
+across_guests_owner_dies() {
+    meet && find_both y && expect y "map c $closed_at $length r" ok && expect y "check c 0x21" ok &&
+        expect y "proc 0 $slot" "ok state=1" && expect x pid ok || return 1
+    in_guest 0 "kill -9 $(value pid)" || return 1
+    # what is read stays what it was
+    expect y "check c 0x21" ok && within 3000 expect y "proc 0 $slot" "ok state=3" &&
+        expect y "window 0 $closed" "ok state=2" && expect y "find 0 $slot $open 1" ENOENT || return 1
+    agent z 0 1000
+    expect z open ok && expect z "join 3" ok && expect z "alloc $length private" ok || return 1
+    [[ $(value offset) != "$closed_at" ]] || { echo "handed out while read" >>"$work/why"; return 1; }
+    expect y leave ok && expect y "read c" SIGBUS && within 3000 window_state y "$closed" 0
+}
+
+# y is asked to wait; what happens then must end that within 2 s.
+wakes() { # WHAT COMMAND...
+    expect y "drain 700" ok && expect y "poll 0" "ok ready=0" || return 1
+    send y "wait 20000"
+    sleep 0.2
+    "${@:2}" || return 1
+    answer y 21
+    if [[ $reply != "ok events=1 "* ]] || (($(value after) > 2500)); then
+        echo "$1: y got \"$reply\"" >>"$work/why"
+        return 1
+    fi
+}
+
+polls() { # WHAT COMMAND...
+    expect y "drain 700" ok || return 1
+    send y "poll 20000"
+    sleep 0.2
+    "${@:2}" || return 1
+    answer y 21
+    says "ok ready=1 in=1 hup=0" || { echo "  at: $1" >>"$work/why"; return 1; }
+}
+
+mark() { # VM WHAT
+    "$ctl" mark-vm --vm "$1" "$2" "$segment" >"$work/out" 2>&1 ||
+        { cat "$work/out" >>"$work/why"; return 1; }
+}
+
+kill_agent() { # NAME
+    expect "$1" pid ok && in_guest "${agent_guest[$1]}" "kill -9 $(value pid)"
+}
+
+events() {
+    agent y 1 1000
+    agent x 0 1000
+    agent z 0 1000
+    expect y open ok && expect x open ok && expect z open ok || return 1
+    wakes "a process joins" expect x "join 1" ok && wakes "another joins" expect z "join 1" ok &&
+        wakes "one leaves" expect x leave ok && wakes "one is killed" kill_agent z &&
+        wakes "the host marks a VM" mark 0 up && wakes "marks it so again" mark 0 up &&
+        polls "a process joins" expect x "join 1" ok && polls "the host marks a VM" mark 0 unknown
+}
+
+# ------------------------------------------------------------------ module, driver, device
+
+reload_makes_an_epoch() {
+    local epoch
+    agent a 0 1000
+    expect a open ok && expect a "join 1" ok && expect a describe ok || return 1
+    epoch=$(value epoch)
+    if in_guest 0 'rmmod vmshm' >"$work/out" 2>&1; then
+        echo "unloaded while a process has the device open" >>"$work/why"
+        return 1
+    fi
+    grep -q 'in use' "$work/out" || { cat "$work/out" >>"$work/why"; return 1; }
+    expect a "alloc 1 private" ok && expect a "map w $(value offset) 4096 w" ok || return 1
+    expect a "write w 1" ok || return 1
+    # a mapping alone keeps it, too
+    expect a close ok || return 1
+    if in_guest 0 'rmmod vmshm' >"$work/out" 2>&1; then
+        echo "unloaded while a process has a window mapped" >>"$work/why"
+        return 1
+    fi
+    expect a "write w 2" ok || return 1
+    dismiss a
+    within 2000 unload 0 && load 0 || return 1
+    agent a 0 1000
+    expect a open ok && expect a describe ok || return 1
+    [[ $(value epoch) != "$epoch" ]] || { echo "the epoch is the same" >>"$work/why"; return 1; }
+    expect a "join 1" ok && expect a "section 0" "ok state=1 epoch=$(expect a describe ok && value epoch)"
+}
+
+# Everything the processes hold is taken: a has own windows, found ones and the tables mapped, b waits.
+# TAKE and GIVE are commands for guest 0.
+taken_away() { # TAKE GIVE
+    local epoch path
+    meet && find_both y && expect y "map c $closed_at $length r" ok || return 1
+    expect y "alloc 200000 private" ok || return 1
+    local yindex yat
+    yindex=$(value index) yat=$(value offset)
+    expect y "map p $yat 200000 w" ok && expect y "fill p 0x26" ok || return 1
+    agent b 0 1000
+    expect b open ok && expect b "drain 500" ok || return 1
+    expect x "find 1 $yslot $yindex 1" ok && expect x "map p $yat 196608 r" ok &&
+        expect x "check p 0x26" ok && expect x "map t 0 4096 r" ok && expect x "read t" ok &&
+        expect x describe ok || return 1
+    epoch=$(value epoch)
+    send b "wait 20000"
+    sleep 0.2
+    in_guest 0 "$1" || return 1
+    answer b 21
+    says "ok events=[89]" || { echo "  the one that waited" >>"$work/why"; return 1; }
+    expect x "read c" SIGBUS && expect x "write o 1" SIGBUS && expect x "read p" SIGBUS &&
+        expect x "read t" SIGBUS || return 1
+    expect x "alloc 1 private" ENODEV && expect x describe ENODEV && expect x leave ENODEV &&
+        expect x "join 1" ENODEV && expect x "find 1 $yslot $yindex 1" ENODEV &&
+        expect x "release 0 $closed" ENODEV && expect x "publish $closed" ENODEV &&
+        expect x "ring 1 0" ENODEV && expect x "count 1 1" ENODEV &&
+        expect x "map n 0 4096 r" ENODEV || return 1
+    expect x "poll 0" "ok ready=1 in=1 hup=1" && expect x "wait 0" "ok events=[89]" &&
+        expect x "wait 20000" "ok events=8" && expect b "poll 0" "ok ready=1 in=1 hup=1" || return 1
+    # the other VM sees that they are gone, and its own windows are whole
+    within 3000 expect y "proc 0 $slot" "ok state=3" && expect y "section 0" "ok state=2" &&
+        expect y "check c 0x21" ok && expect y "check p 0x26" ok || return 1
+    # x and b still have their files
+    in_guest 0 "$2" || return 1
+    within 5000 in_guest 0 'ls /dev/vmshm* && chgrp 1000 /dev/vmshm* && chmod 660 /dev/vmshm*' \
+        >"$work/out" 2>&1 || { echo "no device came back" >>"$work/why"; return 1; }
+    path=$(in_guest 0 'ls /dev/vmshm*')
+    agent n 0 1000
+    expect n "open $path" ok && expect n describe "ok vm=0" || return 1
+    [[ $(value epoch) != "$epoch" ]] || { echo "the epoch is the same" >>"$work/why"; return 1; }
+    expect n "join 1" ok && expect n "alloc 200000 private" ok || return 1
+    [[ $(value offset) != "$closed_at" ]] ||
+        { echo "handed out what guest 1 still reads" >>"$work/why"; return 1; }
+    expect n "map w $(value offset) 200000 w" ok && expect n "check w 0" ok &&
+        expect n "fill w 0x27" ok || return 1
+    # the old files stay dead
+    expect x "read c" SIGBUS && expect x describe ENODEV && expect y "check c 0x21" ok &&
+        expect n "check w 0x27" ok || return 1
+    expect x close ok && expect b close ok && expect n "alloc 1 private" ok
+}
+
+pci='/sys/bus/pci'
+
+unplug() {
+    taken_away "echo 1 >$device/remove" "echo 1 >$pci/rescan"
+}
+
+unbind() {
+    taken_away "basename $device >$pci/drivers/vmshm/unbind" \
+        "basename $device >$pci/drivers/vmshm/bind"
+}
+
+# With all files closed the number is free again.
+number_is_free_again() {
+    in_guest 0 "echo 1 >$device/remove; echo 1 >$pci/rescan" || return 1
+    within 5000 in_guest 0 'ls /dev/vmshm0 && chgrp 1000 /dev/vmshm0 && chmod 660 /dev/vmshm0' \
+        >"$work/out" 2>&1 || { in_guest 0 'ls /dev/vmshm*' >>"$work/why" 2>&1; return 1; }
+    agent a 0 1000
+    expect a open ok && expect a "join 1" ok
+}
+
+# The kernel is what is tested here: the processes may complain as they like.
+unplug_under_load() {
+    in_guest 0 "cd /tmp; for i in 1 2; do VMSHM_RACE_MS=9000 setsid setpriv --reuid 1000 --regid 1000 \
+        --clear-groups $programs/test_race release-against leave </dev/null >/dev/null 2>&1 & done; \
+        setsid setpriv --reuid 1000 --regid 1000 --clear-groups $programs/test_fuzz --seconds 20 \
+        </dev/null >/dev/null 2>&1 & sleep 1.5" || return 1
+    for _ in 1 2 3; do
+        in_guest 0 "echo 1 >$device/remove; echo 1 >$pci/rescan; sleep 0.3; \
+            chgrp 1000 /dev/vmshm*; chmod 660 /dev/vmshm*" || return 1
+        in_guest 0 "setpriv --reuid 1000 --regid 1000 --clear-groups timeout 0.7 env \
+            VMSHM_DEVICE=\$(ls /dev/vmshm* | tail -n 1) $programs/test_fuzz --seconds 5 >/dev/null" || true
+    done
+    in_guest 0 "pkill -9 -x 'test_race|test_fuzz'; sleep 0.3; echo 1 >$device/remove; \
+        echo 1 >$pci/rescan; sleep 0.3; chgrp 1000 /dev/vmshm0; chmod 660 /dev/vmshm0" || return 1
+    agent a 0 1000
+    expect a open ok && expect a "join 1" ok && expect a "alloc 4000000 private" ok &&
+        expect a "map w $(value offset) 4000000 w" ok && expect a "check w 0" ok
+}
+
+# ------------------------------------------------------------------ power loss, at the end: guest 1 dies
+
+heartbeat_of() { # AGENT VM
+    expect "$1" "section $2" ok || true
+    value heartbeat
+}
+
+power_loss() {
+    local before after yindex yat
+    meet && find_both y && expect y "map c $closed_at $length r" ok && expect y "check c 0x21" ok &&
+        expect y "alloc 200000 private" ok || return 1
+    yindex=$(value index) yat=$(value offset)
+    expect y "map p $yat 200000 w" ok && expect y "fill p 0x28" ok &&
+        expect x "find 1 $yslot $yindex 1" ok && expect x "map p $yat 196608 r" ok || return 1
+    before=$(heartbeat_of x 1)
+    sleep 1
+    after=$(heartbeat_of x 1)
+    ((after > before)) || { echo "guest 1 lives, and its heartbeat stands still" >>"$work/why"; return 1; }
+    "$vmlab" kill --name "$lab" 1 || return 1
+    up_guests=(0)
+    dismiss y
+    expect x "drain 700" ok || return 1
+    before=$(heartbeat_of x 1)
+    sleep 1
+    after=$(heartbeat_of x 1)
+    ((after == before)) || { echo "guest 1 is dead, and its heart beats" >>"$work/why"; return 1; }
+    # Nobody said yet that it is gone: it may be paused.
+    expect x "check p 0x28" ok && expect x "release 0 $closed" ok &&
+        expect x "window 0 $closed" "ok state=2" || return 1
+    sleep 1
+    expect x "window 0 $closed" "ok state=2" && expect x "proc 1 $yslot" "ok state=1" || return 1
+    expect x "drain 700" ok || return 1
+    send x "wait 20000"
+    sleep 0.2
+    mark 1 gone || return 1
+    answer x 21
+    says "ok events=1" && (($(value after) < 2500)) && within 2000 window_state x "$closed" 0 || return 1
+    expect x "alloc $length private" ok || return 1
+    [[ $(value offset) == "$closed_at" ]] || { echo "not handed out again: $reply" >>"$work/why"; return 1; }
+    expect x "map n $closed_at $length r" ok && expect x "check n 0" ok &&
+        expect x "check p 0x28" ok && expect x "release 1 $yindex" ok && expect x "read p" SIGBUS
+}

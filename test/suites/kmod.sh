@@ -1,0 +1,274 @@
+#!/bin/bash
+# The guests' kernel module: it is built strictly for two kernels, then two QEMU guests with a real device
+# each run its tests (guest-kmod/selftest) and lose, one after the other, the module, the device and
+# their power. After each test the kernels' logs are read.
+#     test/suites/kmod.sh [NAME...]   only programs and scenarios whose names start so
+# VMSHM_QEMU: another emulator. VMSHM_FUZZ_SECONDS: for longer runs of the fuzzer. VMSHM_FUZZ_SEED: to
+# repeat one.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd)
+# shellcheck source=test/suites/count.sh
+. "$top/test/suites/count.sh"
+build=${VMSHM_BUILD:-$top/build}
+export VMSHM_PREFIX=${VMSHM_PREFIX:-$build/inst}
+vmlab=$top/test/lab/vmlab
+ctl=$VMSHM_PREFIX/bin/vmshmctl
+lab=kmod-$$
+segment=/dev/shm/vmshm-lab-$lab
+fuzz_seconds=${VMSHM_FUZZ_SECONDS:-20}
+up_guests=()
+only=("$@")
+
+# Below build: the guests have a /tmp of their own.
+mkdir -p "$build"
+work=$(mktemp -d "$build/kmod.XXXXXX")
+programs=$work
+module=$work/vmshm.ko
+cleanup() {
+    trap '' INT TERM HUP
+    if declare -F dismiss_all >/dev/null; then
+        dismiss_all
+    fi
+    if [[ -d /run/vmshm-lab/$lab ]]; then
+        "$vmlab" down --name "$lab" || echo "kmod: lab $lab could not be taken down" >&2
+    fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+# shellcheck source=guest-kmod/selftest/scenarios.sh
+. "$top/guest-kmod/selftest/scenarios.sh"
+
+wanted() { # NAME
+    local name
+    for name in ${only[@]+"${only[@]}"}; do
+        [[ $1 != "$name"* ]] || return 0
+    done
+    ((${#only[@]} == 0))
+}
+
+# What a broken kernel does from then on says nothing.
+give_up() {
+    fail "the rest was not run: a kernel is broken"
+    closing_line
+    exit 1
+}
+
+# ------------------------------------------------------------------ builds
+
+# fetched NAME COMMAND...: a test that may need Debian's archive: status 3 says that it was not to be had
+fetched() {
+    local name=$1 rc=0
+    shift
+    "$@" >"$work/out" 2>"$work/err" || rc=$?
+    if ((rc == 0)); then
+        pass "$name"
+    elif ((rc == 3)); then
+        skip "$name" "$(tail -n 1 "$work/err")"
+    else
+        fail "$name" "$work/err"
+    fi
+}
+
+# What is ignored, and why:
+#  LONG_LINE, LONG_LINE_COMMENT: messages for people, and comments, stand in one line
+#  MEMORY_BARRIER: an acquire or release store that is no kernel's smp_* is told by the function's
+#      comment, not at each line
+#  BIT_MACRO: BIT() is not there in a header that user space includes
+#  LINUX_VERSION_CODE: a module outside of the kernel is built for several; CONSTANT_COMPARISON: it
+#      takes LINUX_VERSION_CODE for a constant
+#  LINE_SPACING: it takes the end of a struct within a union for one that declarations follow
+ignored=LONG_LINE,LONG_LINE_COMMENT,MEMORY_BARRIER,BIT_MACRO,LINUX_VERSION_CODE,CONSTANT_COMPARISON
+ignored+=,LINE_SPACING
+checkpatch() {
+    local script
+    script=$("$top/guest-kmod/build" --checkpatch) || return
+    perl "$script" --no-tree --strict --quiet --terse --show-types --ignore "$ignored" \
+        -f "$top"/guest-kmod/*.[ch] >&2
+}
+
+if wanted build; then
+    fetched "checkpatch.pl finds nothing" checkpatch
+    fetched "vmshm.ko for Linux 6.12, strictly" nice "$top/guest-kmod/build" --backports --strict \
+        "$work/backports"
+fi
+try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict "$work"
+try "test programs" nice make -C "$top/guest-kmod/selftest" OUT="$work"
+if [[ $(git -C "$top" status --porcelain --ignored guest-kmod 2>/dev/null) == *.o* ]]; then
+    fail "the source tree stays clean"
+else
+    pass "the source tree stays clean"
+fi
+if [[ ! -e $module || ! -x $work/agent ]]; then
+    echo "kmod: without the module and the programs nothing else can be tested"
+    closing_line
+    exit 1
+fi
+
+# ------------------------------------------------------------------ the lab
+
+emulator=${VMSHM_QEMU:-qemu-system-x86_64}
+if ! command -v "$emulator" >/dev/null; then
+    skip "all in guests" "$emulator is missing; apt-get install qemu-system-x86"
+    closing_line
+    exit 0
+fi
+# Guest 1 has no id of the hypervisor: the module's parameter gives it.
+cat >"$work/emulator" <<END
+#!/bin/bash
+arguments=()
+while ((\$# > 0)); do
+    if [[ \$1 = -name ]]; then
+        name=\$2
+    fi
+    if [[ \$1 = -smbios && \$name = *-1 ]]; then
+        shift 2
+        continue
+    fi
+    arguments+=("\$1")
+    shift
+done
+exec $(command -v "$emulator") "\${arguments[@]}"
+END
+chmod +x "$work/emulator"
+chmod 755 "$work"
+mkdir -m 1777 "$work/direct"
+if ! "$vmlab" up --backend qemu --vcpus 2 --mem 768M --share "$work" --name "$lab" \
+    --qemu "$work/emulator" >"$work/lab.log" 2>&1; then
+    fail "a lab of 2 guests boots" "$work/lab.log"
+    closing_line
+    exit 1
+fi
+# An open half, and tables so small that they can be filled.
+"$ctl" create --force --vms 2 --size 256M --open 25% --procs 16 --windows 128 "$segment" \
+    >"$work/create.log" 2>&1 || { cat "$work/create.log" >&2; exit 1; }
+for k in 0 1; do
+    # Where the kernel can be made preemptible, more can meet.
+    in_guest $k 'sysctl -qw kernel.dmesg_restrict=0 kernel.core_pattern=/tmp/core.%p
+        kernel.hung_task_timeout_secs=20
+        mount -t debugfs none /sys/kernel/debug && echo full >/sys/kernel/debug/sched/preempt
+        dmesg -c' >"$work/boot.$k" 2>&1 || true
+done
+up_guests=(0 1)
+
+# ------------------------------------------------------------------ TAP
+
+as_user='setpriv --reuid 1000 --regid 1000 --clear-groups'
+
+# In the background: tap_start K NAME COMMAND. Then tap_end NAME: its tests become ours.
+declare -A tap_pid
+tap_start() {
+    wanted "$2" || return 0
+    timeout -k 5 "${limit:-90}" "$vmlab" ssh --name "$lab" "$1" -- "cd /tmp; $3" \
+        </dev/null >"$work/$2.tap" 2>&1 &
+    tap_pid[$2]=$!
+}
+
+tap_end() {
+    local name=$1 rc=0 line notes='' n=0 plan=
+    wanted "$name" || return 0
+    wait "${tap_pid[$name]}" || rc=$?
+    while IFS= read -r line; do
+        case $line in
+        "ok "*)
+            n=$((n + 1))
+            line=${line#*- }
+            if [[ $line = *" # SKIP"* ]]; then
+                skip "$name: ${line% # SKIP*}" "$(sed -n 's/^# SKIP //p' <<<"$notes" | tail -n 1)"
+            else
+                pass "$name: $line"
+            fi
+            notes=
+            ;;
+        "not ok "*)
+            n=$((n + 1))
+            echo "$notes" >"$work/notes"
+            fail "$name: ${line#*- }" "$work/notes"
+            notes=
+            ;;
+        1..*) plan=${line#1..} ;;
+        *) notes+=$line$'\n' ;;
+        esac
+    done <"$work/$name.tap"
+    if [[ $plan != "$n" ]]; then
+        echo "$notes" >"$work/notes"
+        echo "exit status $rc after $n tests" >>"$work/notes"
+        fail "$name: runs to its end" "$work/notes"
+    fi
+    : >"$work/why"
+    if ! kernels_sound; then
+        fail "$name: the kernels are sound" "$work/why"
+        give_up
+    fi
+}
+
+# ------------------------------------------------------------------ all
+
+if ! load 0; then
+    fail "the module loads" "$work/why"
+    closing_line
+    exit 1
+fi
+scenario "a VM without an id" no_id
+scenario "an id that is not in the table" id_not_in_table
+scenario "two VMs of one id" same_id_twice
+scenario "the hypervisor's id comes before the parameter" smbios_comes_first
+scenario "the parameter gives the id" parameter_gives_id
+in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1
+scenario "a header that is not usable" bad_header
+
+# Two programs at a time, one in each guest.
+tap_start 0 ioctl "$as_user $work/test_ioctl"
+tap_start 1 race "$as_user $work/test_race"
+tap_end ioctl
+tap_start 0 window "$as_user $work/test_window"
+tap_end race
+tap_start 1 mmap "VMSHM_DIRECT_DIR=$work/direct $as_user $work/test_mmap"
+tap_end window
+tap_start 0 users "$work/test_users"
+tap_end mmap
+tap_end users
+tap_start 0 event "$as_user $work/test_event"
+tap_end event
+
+scenario "windows across guests" across_guests
+scenario "windows across guests, 2 MiB entries" across_guests_big
+scenario "users and keys across guests" across_guests_users
+scenario "bells across guests" across_guests_bell
+scenario "quarantine across guests" across_guests_quarantine
+scenario "a reader in the other guest dies" across_guests_reader_dies
+scenario "an owner in the other guest dies" across_guests_owner_dies
+scenario "events wake who waits in the other guest" events
+
+# One seed, one thread: the same twice. Then both guests at one time, in one job.
+seed=${VMSHM_FUZZ_SEED:-$(date +%s)}
+once="$as_user $work/test_fuzz --seed $seed --calls 2000 --processes 1 --threads 1"
+tap_start 0 "fuzz-once" "$once"
+tap_end "fuzz-once"
+tap_start 0 "fuzz-again" "$once"
+tap_end "fuzz-again"
+digest=$(grep -hs '# process 0:' "$work/fuzz-once.tap" || true)
+if ! wanted fuzz-once; then
+    :
+elif [[ -n $digest && $digest = "$(grep -h '# process 0:' "$work/fuzz-again.tap")" ]]; then
+    pass "fuzz: seed $seed gives the same run twice"
+else
+    grep -h '# process 0:' "$work"/fuzz-*.tap >"$work/why" || true
+    fail "fuzz: seed $seed gives the same run twice" "$work/why"
+fi
+echo "fuzz: --seed $seed in guest 0, $((seed + 1)) in guest 1, $fuzz_seconds s"
+for k in 0 1; do
+    limit=$((fuzz_seconds + 70)) tap_start $k "fuzz-$k" \
+        "$as_user $work/test_fuzz --seed $((seed + k)) --seconds $fuzz_seconds"
+done
+tap_end fuzz-0
+tap_end fuzz-1
+
+scenario "reloaded, the module has a new epoch" reload_makes_an_epoch
+scenario "the device is unplugged and plugged in" unplug
+scenario "the driver is unbound and bound" unbind
+scenario "the device's number is free again" number_is_free_again
+scenario "the device is unplugged under load" unplug_under_load
+scenario "a guest loses its power" power_loss
+closing_line
