@@ -104,7 +104,7 @@ static vm_fault_t fault_pmd(struct vm_fault *vmf)
 	struct vm_area_struct *vma = vmf->vma;
 	struct vmshm_file *file = vma->vm_file->private_data;
 	const unsigned long start = vmf->address & PMD_MASK;
-	vm_fault_t ret = VM_FAULT_FALLBACK;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
 	u64 offset;
 
 	if (start < vma->vm_start || start + PMD_SIZE > vma->vm_end)
@@ -140,8 +140,14 @@ static vm_fault_t fault_pte(struct vm_fault *vmf)
 /* Here .huge_fault is never called for such a mapping. */
 static vm_fault_t fault(struct vm_fault *vmf)
 {
-	vm_fault_t ret = vmf->pmd && pmd_none(*vmf->pmd) ? fault_pmd(vmf) : VM_FAULT_FALLBACK;
+	const pmd_t pmd = READ_ONCE(*vmf->pmd);
+	vm_fault_t ret = VM_FAULT_FALLBACK;
 
+	/* Another thread was quicker: its large entry must not be taken for a table. */
+	if (pmd_trans_huge(pmd) || pmd_devmap(pmd))
+		return VM_FAULT_NOPAGE;
+	if (pmd_none(pmd))
+		ret = fault_pmd(vmf);
 	return ret & VM_FAULT_FALLBACK ? fault_pte(vmf) : ret;
 }
 #else
