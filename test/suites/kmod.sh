@@ -145,8 +145,10 @@ fi
     >"$work/create.log" 2>&1 || { cat "$work/create.log" >&2; exit 1; }
 for k in 0 1; do
     # Where the kernel can be made preemptible, more can meet.
+    # Which ends at an oops: whoever waits for a lock that nobody gives back would wait for long.
     in_guest $k 'sysctl -qw kernel.dmesg_restrict=0 kernel.core_pattern=/tmp/core.%p
-        kernel.hung_task_timeout_secs=20
+        kernel.hung_task_timeout_secs=20 kernel.panic_on_oops=1
+        dmesg -n 7
         mount -t debugfs none /sys/kernel/debug && echo full >/sys/kernel/debug/sched/preempt
         dmesg -c' >"$work/boot.$k" 2>&1 || true
 done
