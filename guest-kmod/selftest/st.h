@@ -111,7 +111,7 @@ int st_ioctl(int fd, unsigned long request, void *arg);
 struct st_member {
     int fd;
     uint8_t key[16];
-    struct vmshm_describe about;
+    struct vmshm_describe about;        /* st_has_pages() */
     struct vmshm_join joined;
     struct vmshm_header header;
     const uint8_t *head;                            /* the mapped header */
@@ -147,5 +147,11 @@ int st_try_find(const struct st_member *m, uint32_t vm, uint32_t slot, uint32_t 
 int st_try_release(const struct st_member *m, uint32_t vm, uint32_t index);
 /* NULL and errno. */
 uint8_t *st_try_map(const struct st_member *m, uint64_t offset, uint64_t bytes, int prot);
+
+/* Does the segment's memory have struct pages? */
+static inline bool st_has_pages(const struct st_member *m)
+{
+    return 0 != (m->about.features & VMSHM_FEATURE_PAGES);
+}
 
 #endif

@@ -142,7 +142,8 @@ static void fill(struct fuzz *f, const struct vmshm_alloc *w, uint8_t tag)
     uint8_t *p = st_map(&f->m, w->offset, w->length, RW);
     const int64_t at = st_differs(p, w->length, 0);
 
-    if (0 <= at) {
+    /* An open one may have been found, and its first byte written, by another process by now. */
+    if (0 <= at && !(VMSHM_KIND_OPEN == w->kind && 0 == at && 1 == p[0])) {
         st_fail(__FILE__, __LINE__, "byte %lld of the new window %u is %#x", (long long) at,
                 w->index, p[at]);
     }

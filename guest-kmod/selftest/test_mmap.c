@@ -644,6 +644,18 @@ static void other_processes_hands(void)
         const int fd = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
         memset(bytes, 0, sizeof bytes);
+        if (st_has_pages(&m)) {
+            SAME(sizeof bytes, process_vm_readv(getpid(), &here, 1, &there, 1, 0));
+            SAME((uint64_t) -1, st_differs(bytes, sizeof bytes, 0x66));
+            memset(bytes, 0x65, sizeof bytes);
+            SAME(sizeof bytes, process_vm_writev(getpid(), &here, 1, &there, 1, 0));
+            SAME((uint64_t) -1, st_differs(p, sizeof bytes, 0x65));
+            memset(bytes, 0x66, sizeof bytes);
+            SAME(sizeof bytes, pwrite(fd, bytes, sizeof bytes, (off_t) (uintptr_t) p));
+            close(fd);
+            SAME((uint64_t) -1, st_differs(p, VMSHM_GRANULE_BYTES, 0x66));
+            continue;
+        }
         FAILS(EFAULT, process_vm_readv(getpid(), &here, 1, &there, 1, 0));
         SAME((uint64_t) -1, st_differs(bytes, sizeof bytes, 0));
         FAILS(EFAULT, process_vm_writev(getpid(), &here, 1, &there, 1, 0));
@@ -676,6 +688,7 @@ static void traced(void *arg)
 
 static void a_debugger(void)
 {
+    struct st_member m;
     struct traced t;
     pid_t pid;
 
@@ -684,8 +697,13 @@ static void a_debugger(void)
     CHECK((ssize_t) sizeof t.at == read(t.turn.from[0], &t.at, sizeof t.at));
     CHECK(WIFSTOPPED(st_wait(pid)));
     errno = 0;
-    CHECK(-1 == ptrace(PTRACE_PEEKDATA, pid, t.at, NULL) && EIO == errno);
-    FAILS(EIO, ptrace(PTRACE_POKEDATA, pid, t.at, (void *) 1));
+    st_visitor(&m);
+    if (st_has_pages(&m)) {
+        SAME(0x6666666666666666, (uint64_t) ptrace(PTRACE_PEEKDATA, pid, t.at, NULL));
+    } else {
+        CHECK(-1 == ptrace(PTRACE_PEEKDATA, pid, t.at, NULL) && EIO == errno);
+        FAILS(EIO, ptrace(PTRACE_POKEDATA, pid, t.at, (void *) 1));
+    }
     CHECK(0 == ptrace(PTRACE_CONT, pid, NULL, NULL));
     st_join(pid);
 }
@@ -711,22 +729,123 @@ static void files_and_pipes(void)
         SAME(ST_PAGE, write(fd[1], bytes, ST_PAGE));
         SAME(ST_PAGE, read(fd[0], p, ST_PAGE));
         SAME((uint64_t) -1, st_differs(p, ST_PAGE, 0x67));
-        /* what would need the page itself, says so */
-        FAILS(EFAULT, vmsplice(fd[1], &iov, 1, 0));
-        FAILS(EFAULT, vmsplice(fd[1], &iov, 1, SPLICE_F_GIFT));
+        /* what would need the page itself, says so where there is none */
+        if (st_has_pages(&m)) {
+            SAME(ST_PAGE, vmsplice(fd[1], &iov, 1, 0));
+            SAME(ST_PAGE, read(fd[0], bytes, ST_PAGE));
+            SAME((uint64_t) -1, st_differs(bytes, ST_PAGE, 0x67));
+        } else {
+            FAILS(EFAULT, vmsplice(fd[1], &iov, 1, 0));
+            FAILS(EFAULT, vmsplice(fd[1], &iov, 1, SPLICE_F_GIFT));
+        }
         file = mkstemp(name);
         CHECK(0 <= file && 0 == unlink(name));
         SAME(ST_PAGE, write(file, p, ST_PAGE));
         SAME(ST_PAGE, pread(file, p + ST_PAGE, ST_PAGE, 0));
         SAME((uint64_t) -1, st_differs(p + ST_PAGE, ST_PAGE, 0x67));
         if (0 == fcntl(file, F_SETFL, O_DIRECT)) {
-            FAILS(EFAULT, pwrite(file, p, ST_PAGE, 0));
-            FAILS(EFAULT, pread(file, p, ST_PAGE, 0));
+            if (!st_has_pages(&m)) {
+                FAILS(EFAULT, pwrite(file, p, ST_PAGE, 0));
+                FAILS(EFAULT, pread(file, p, ST_PAGE, 0));
+            }
         }
         close(file);
         close(fd[0]);
         close(fd[1]);
     }
+}
+
+/* Whose pages somebody has pinned is not handed out, however it was given back. */
+static void pinned_is_not_handed_out(void)
+{
+    struct vmshm_alloc w, next;
+    struct st_member m;
+    uint8_t bytes[ST_PAGE], *p;
+    struct iovec iov;
+    int fd[2];
+
+    st_member(&m, KEY);
+    if (!st_has_pages(&m)) {
+        st_skip("the module was loaded with pages=0");
+    }
+    p = touched(&m, 0, &w);
+    iov = (struct iovec) { p, ST_PAGE };
+    CHECK(0 == pipe2(fd, O_CLOEXEC));
+    SAME(ST_PAGE, vmsplice(fd[1], &iov, 1, 0));
+    CHECK(0 == st_try_release(&m, m.about.vm, w.index));
+    munmap(p, w.length);
+    SAME(VMSHM_WINDOW_QUARANTINE, st_window(&m, m.about.vm, w.index)->state);
+    next = st_alloc(&m, w.length, VMSHM_KIND_PRIVATE);
+    CHECK(next.offset >= w.offset + w.length || next.offset + next.length <= w.offset);
+    p = st_map(&m, next.offset, next.length, RW);
+    memset(p, 0x11, next.length);
+    SAME(ST_PAGE, read(fd[0], bytes, ST_PAGE));
+    SAME((uint64_t) -1, st_differs(bytes, ST_PAGE, 0x66));
+    /* now it can be had again, and is zero */
+    next = st_alloc(&m, w.length, VMSHM_KIND_PRIVATE);
+    SAME(w.offset, next.offset);
+    p = st_map(&m, next.offset, next.length, RW);
+    SAME((uint64_t) -1, st_differs(p, next.length, 0));
+}
+
+struct lent {
+    struct st_turn turn;
+    struct vmshm_alloc w;
+    uint32_t slot;
+};
+
+/* Pins a page of the other's window, gives the window back, and leaves; the page stays in a pipe. */
+static void pins_and_leaves(void *arg)
+{
+    struct lent *l = arg;
+    struct vmshm_find f = { .index = l->w.index, .slot = l->slot };
+    struct st_member m;
+    struct iovec iov;
+    uint8_t *p;
+
+    st_member(&m, KEY);
+    f.vm = m.about.vm;
+    st_key(f.job, KEY);
+    CHECK(0 == st_ioctl(m.fd, VMSHM_IOC_FIND, &f));
+    p = st_map(&m, f.window_offset, f.window_length, PROT_READ);
+    iov = (struct iovec) { p, ST_PAGE };
+    if (ST_PAGE != vmsplice(l->turn.from[1], &iov, 1, 0)) {
+        st_fail(__FILE__, __LINE__, "vmsplice: %s", st_errno(errno));
+    }
+    CHECK(0 == st_try_release(&m, f.vm, f.index));
+}
+
+static void pinned_by_another_is_not_handed_out(void)
+{
+    struct vmshm_alloc next;
+    uint8_t bytes[ST_PAGE], *p;
+    struct st_member m;
+    struct lent l;
+
+    st_member(&m, KEY);
+    if (!st_has_pages(&m)) {
+        st_skip("the module was loaded with pages=0");
+    }
+    st_turn_make(&l.turn);
+    l.w = st_alloc(&m, VMSHM_GRANULE_BYTES, VMSHM_KIND_PRIVATE);
+    l.slot = m.joined.slot;
+    p = st_map(&m, l.w.offset, l.w.length, RW);
+    memset(p, 0x66, l.w.length);
+    st_join(st_fork(pins_and_leaves, &l));
+    CHECK(0 == st_try_release(&m, m.about.vm, l.w.index));
+    munmap(p, l.w.length);
+    SAME(VMSHM_WINDOW_QUARANTINE, st_window(&m, m.about.vm, l.w.index)->state);
+    next = st_alloc(&m, l.w.length, VMSHM_KIND_PRIVATE);
+    CHECK(next.offset != l.w.offset);
+    SAME(ST_PAGE, read(l.turn.from[0], bytes, ST_PAGE));
+    SAME((uint64_t) -1, st_differs(bytes, ST_PAGE, 0x66));
+    /* the module looks four times a second */
+    for (int i = 0; i < 40 && VMSHM_WINDOW_EMPTY != st_window(&m, m.about.vm, l.w.index)->state;
+         ++i) {
+        usleep(100000);
+        (void) st_alloc(&m, 1, VMSHM_KIND_PRIVATE);
+    }
+    CHECK(VMSHM_WINDOW_QUARANTINE != st_window(&m, m.about.vm, l.w.index)->state);
 }
 
 static void direct_io(void)
@@ -896,6 +1015,8 @@ static const struct st_test tests[] = {
     { "other-processes-hands", other_processes_hands },
     { "a-debugger", a_debugger },
     { "files-and-pipes", files_and_pipes },
+    { "pinned-is-not-handed-out", pinned_is_not_handed_out },
+    { "pinned-by-another-is-not-handed-out", pinned_by_another_is_not_handed_out },
     { "direct-io", direct_io },
     { "what-proc-shows", what_proc_shows },
     { "core-without-the-segment", core_without_the_segment },

@@ -217,7 +217,9 @@ scenario "an id that is not in the table" id_not_in_table
 scenario "two VMs of one id" same_id_twice
 scenario "the hypervisor's id comes before the parameter" smbios_comes_first
 scenario "the parameter gives the id" parameter_gives_id
-in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1
+# One guest with struct pages for the segment, one without.
+in_guest 1 'lsmod | grep -q "^vmshm " && rmmod vmshm' || true
+load 1 vm_id=1 pages=0
 scenario "a header that is not usable" bad_header
 
 # Two programs at a time, one in each guest.
@@ -228,8 +230,10 @@ tap_start 0 window "$as_user $work/test_window"
 tap_end race
 tap_start 1 mmap "VMSHM_DIRECT_DIR=$work/direct $as_user $work/test_mmap"
 tap_end window
-tap_start 0 users "$work/test_users"
+tap_start 0 pages "VMSHM_DIRECT_DIR=$work/direct $as_user $work/test_mmap"
 tap_end mmap
+tap_end pages
+tap_start 0 users "$work/test_users"
 tap_end users
 tap_start 0 event "$as_user $work/test_event"
 tap_end event
