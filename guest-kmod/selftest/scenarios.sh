@@ -403,6 +403,89 @@ events() {
         polls "a process joins" expect x "join 1" ok && polls "the host marks a VM" mark 0 unknown
 }
 
+# ------------------------------------------------------------------ what another VM wrote
+
+# Little-endian bytes into the segment, as a VM whose hypervisor does not guard the others' sections could.
+poke() { # OFFSET BYTES NUMBER
+    local i text=''
+    for ((i = 0; i < $2; i++)); do
+        text+=$(printf '\\%03o' $((($3 >> 8 * i) & 255)))
+    done
+    # shellcheck disable=SC2059 # the bytes are a format
+    printf "$text" | dd of="$segment" bs=1 seek=$(($1)) conv=notrunc status=none
+}
+
+peek() { # OFFSET BYTES
+    od -An -v -t "u$2" -j $(($1)) -N "$2" "$segment" | tr -d ' '
+}
+
+# struct vmshm_section, 16 processes, then the windows: see vmshm_format.h
+window_at() { # VM INDEX: where its entry stands
+    echo $(($(peek $((0x400 + 64 * $1)) 8) + 4096 + 16 * 128 + $2 * 64))
+}
+
+forged() { # WHAT FIELD-OFFSET BYTES VALUE ERROR: in the entry of y's window
+    local entry before
+    entry=$(window_at 1 "$yindex")
+    before=$(peek $((entry + $2)) "$3")
+    poke $((entry + $2)) "$3" "$4"
+    expect x "find 1 $yslot $yindex 1" "$5" && expect x "map n $yat 4096 r" EACCES ||
+        { echo "  with a window whose $1 is $4" >>"$work/why"; poke $((entry + $2)) "$3" "$before"; return 1; }
+    poke $((entry + $2)) "$3" "$before"
+}
+
+forged_entries() {
+    local yat heap
+    meet && expect y "alloc 196608 private" ok || return 1
+    yindex=$(value index) yat=$(value offset)
+    heap=$(($(peek 0x440 8) + 2097152))
+    forged "offset (VM 0's window)" 8 8 "$((closed_at))" EPROTO &&
+        forged "offset (the header)" 8 8 0 EPROTO &&
+        forged "offset (VM 1's tables)" 8 8 $((heap - 65536)) EPROTO &&
+        forged "offset (VM 1's open half)" 8 8 $(($(peek 0x440 8) + $(peek 0x450 8))) EPROTO &&
+        forged "offset (beyond the segment)" 8 8 $((1 << 28)) EPROTO &&
+        forged "offset (unaligned)" 8 8 $((yat + 4096)) EPROTO &&
+        forged "offset (wraps around)" 8 8 -65536 EPROTO &&
+        forged "length (0)" 16 8 0 EPROTO && forged "length (unaligned)" 16 8 4096 EPROTO &&
+        forged "length (over the private half)" 16 8 $((1 << 27)) EPROTO &&
+        forged "length (wraps around)" 16 8 -65536 EPROTO &&
+        forged "kind" 32 4 2 EPROTO && forged "kind (open, in the private half)" 32 4 1 EPROTO &&
+        forged "owner" 24 4 15 ENOENT && forged "user" 28 4 0 EACCES && forged "state" 0 4 2 ENOENT &&
+        forged "state (unknown)" 0 4 77 ENOENT || return 1
+    expect x "find 1 $yslot $yindex 1" ok && expect x "map p $yat 196608 r" ok &&
+        expect x "check p 0" ok || return 1
+    # found already, and then changed
+    poke $(($(window_at 1 "$yindex") + 8)) 8 $((yat + 65536))
+    expect x "find 1 $yslot $yindex 1" EPROTO && expect x "release 1 $yindex" ok
+}
+
+# The module does not believe its own section, which another VM may have written to.
+own_tables_overwritten() {
+    local entry at
+    meet && expect x "window 0 $closed" "ok state=1" || return 1
+    entry=$(window_at 0 "$closed")
+    poke $((entry + 8)) 8 0
+    poke $((entry + 16)) 8 $((1 << 28))
+    poke "$entry" 4 0
+    # bits of all readers, the process's slot, the end of what was handed out
+    poke $(($(peek 0x400 8) + 4096 + slot * 128)) 4 0
+    poke $(($(peek 0x400 8) + 32)) 8 0
+    expect x "alloc 196608 private" ok || return 1
+    at=$(value offset)
+    ((at >= closed_at + length || at + 196608 <= closed_at)) ||
+        { echo "handed out twice: $reply" >>"$work/why"; return 1; }
+    expect x "map n $at 196608 w" ok && expect x "check n 0" ok && expect x "fill n 0x29" ok &&
+        expect x "check c 0x21" ok && expect x "map d 0x0 $((1 << 28)) r" EACCES &&
+        expect x "map d $closed_at $length w" ok && expect x "check d 0x21" ok &&
+        expect x "release 0 $closed" ok && expect x "read c" SIGBUS || return 1
+    # Zeroed all the same, whatever the table says was never handed out.
+    poke $(($(peek 0x400 8) + 32)) 8 0
+    expect x "alloc $length private" ok && expect x "map z $(value offset) $length r" ok &&
+        expect x "check z 0" ok || return 1
+    # The next boot of the VM does go by that.
+    poke $(($(peek 0x400 8) + 32)) 8 "$(peek 0x408 8)"
+}
+
 # ------------------------------------------------------------------ module, driver, device
 
 reload_makes_an_epoch() {
@@ -483,22 +566,23 @@ taken_away() { # TAKE GIVE
     expect x close ok && expect b close ok && expect n "alloc 1 private" ok
 }
 
-unplug() {
-    taken_away "echo 1 >$device/remove" "echo 1 >$pci/rescan"
-}
-
-unbind() {
-    taken_away "basename $device >$pci/drivers/vmshm/unbind" \
-        "basename $device >$pci/drivers/vmshm/bind"
-}
-
 # With all files closed the number is free again.
 number_is_free_again() {
+    dismiss_all
     in_guest 0 "echo 1 >$device/remove; echo 1 >$pci/rescan" || return 1
     within 5000 in_guest 0 'ls /dev/vmshm0 && chgrp 1000 /dev/vmshm0 && chmod 660 /dev/vmshm0' \
         >"$work/out" 2>&1 || { in_guest 0 'ls /dev/vmshm*' >>"$work/why" 2>&1; return 1; }
     agent a 0 1000
     expect a open ok && expect a "join 1" ok
+}
+
+unplug() {
+    taken_away "echo 1 >$device/remove" "echo 1 >$pci/rescan" && number_is_free_again
+}
+
+unbind() {
+    taken_away "basename $device >$pci/drivers/vmshm/unbind" \
+        "basename $device >$pci/drivers/vmshm/bind" && number_is_free_again
 }
 
 # The kernel is what is tested here: the processes may complain as they like.
@@ -513,7 +597,7 @@ unplug_under_load() {
         in_guest 0 "setpriv --reuid 1000 --regid 1000 --clear-groups timeout 0.7 env \
             VMSHM_DEVICE=\$(ls /dev/vmshm* | tail -n 1) $programs/test_fuzz --seconds 5 >/dev/null" || true
     done
-    in_guest 0 "pkill -9 -x 'test_race|test_fuzz'; sleep 0.3; echo 1 >$device/remove; \
+    in_guest 0 "pkill -9 -x test_race; pkill -9 -x test_fuzz; sleep 0.3; echo 1 >$device/remove; \
         echo 1 >$pci/rescan; sleep 0.3; chgrp 1000 /dev/vmshm0; chmod 660 /dev/vmshm0" || return 1
     agent a 0 1000
     expect a open ok && expect a "join 1" ok && expect a "alloc 4000000 private" ok &&

@@ -247,6 +247,9 @@ scenario "a reader in the other guest dies" across_guests_reader_dies
 scenario "an owner in the other guest dies" across_guests_owner_dies
 scenario "events wake who waits in the other guest" events
 
+scenario "entries that another VM forged" forged_entries
+scenario "own tables that another VM overwrote" own_tables_overwritten
+
 # One seed, one thread: the same twice. Then both guests at one time, in one job.
 seed=${VMSHM_FUZZ_SEED:-$(date +%s)}
 once="$as_user $work/test_fuzz --seed $seed --calls 2000 --processes 1 --threads 1"
@@ -274,7 +277,6 @@ tap_end fuzz-1
 scenario "reloaded, the module has a new epoch" reload_makes_an_epoch
 scenario "the device is unplugged and plugged in" unplug
 scenario "the driver is unbound and bound" unbind
-scenario "the device's number is free again" number_is_free_again
 scenario "the device is unplugged under load" unplug_under_load
 scenario "a guest loses its power" power_loss
 closing_line
