@@ -76,6 +76,7 @@ static void interrupt_start(struct vmshm_dev *dev)
 {
 	struct pci_dev *pdev = dev->pdev;
 
+	pci_set_master(pdev);	/* else a message is not delivered */
 	if (pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSIX | PCI_IRQ_INTX) < 1)
 		return;
 	dev->msix = pdev->msix_enabled;

@@ -1,0 +1,38 @@
+#!/bin/bash
+# The other device, ivshmem-doorbell with its server: a process that joins in one VM interrupts the
+# kernel of the other, which need not wait until it looks by itself.
+set -euo pipefail
+# shellcheck source=test/fault/small-guest.sh
+. "$(dirname "$0")/small-guest.sh"
+
+start() { # NAME K
+    boot "$1" "vm_id=$2" -chardev "socket,path=$work/server,id=server" \
+        -device ivshmem-doorbell,chardev=server,vectors=1
+}
+
+interrupted() { # NAME
+    console "$1" | grep -a vmshm0 | grep -avE ':[ ]+0 ' | grep -q PCI-MSI
+}
+
+make_guest
+# The server makes the memory, the header comes from a segment of that size.
+"$(dirname "$qemu")/ivshmem-server" -F -S "$work/server" -p "$work/pid" -M "${segment#/dev/shm/}" \
+    -l 64M -n 1 >"$work/server.log" 2>&1 &
+pids+=($!)
+until_ 10 test -S "$work/server" || { cat "$work/server.log" >&2; exit 1; }
+"$prefix/bin/vmshmctl" create --sparse --vms 2 --size 64M --procs 16 "$work/segment" >/dev/null
+dd if="$work/segment" of="$segment" bs=2M count=1 conv=notrunc status=none
+
+start a 0
+expect "a joins" a until_ 60 console_has a 'joined '
+if interrupted a; then
+    fail "nobody interrupts a VM that is alone"
+else
+    pass "nobody interrupts a VM that is alone"
+fi
+start b 1
+expect "b joins, and they hear each other" b until_ 60 console_has b '^heard ' 3
+expect "a hears b" a until_ 20 console_has a '^heard ' 3
+expect "b's coming interrupts a" a until_ 20 interrupted a
+consoles_are_sound
+closing_line
