@@ -1,13 +1,17 @@
 #!/usr/bin/python3
-"""Talk to a QEMU over its QMP socket: qmp.py SOCKET [--timeout S] COMMAND...
+"""Talk to a QEMU over its QMP socket: qmp.py SOCKET WORD...
 
-COMMAND is NAME or NAME:{"argument": ...}; of each the returned value is printed as a line of JSON.
-  wait:NAME           waits for that event and prints it
+WORD is the JSON of a command, or NAME or NAME:{"argument": ...}; of each the returned value is printed as
+a line of JSON.
+  wait:NAME           waits for that event and prints its data
   get:PATH,PROPERTY   and set:PATH,PROPERTY,VALUE are qom-get and qom-set
-Exit status: 0; 1 if QEMU refuses, with its words on stderr; 2 no answer in time (default: 30 s)."""
+Exit status: 0; 1 if QEMU refuses, with its words on stderr; 2 if there is no answer in time (environment
+variable QMP_TIMEOUT, seconds, default 30)."""
 import json
+import os
 import socket
 import sys
+import time
 
 
 def die(status, text):
@@ -17,29 +21,43 @@ def die(status, text):
 
 class Monitor:
     def __init__(self, path, timeout):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(timeout)
-        self.socket.connect(path)
+        self.end = time.monotonic() + timeout
+        self.socket = self.connect(path)
         self.lines = self.socket.makefile("r")
         self.events = []
         self.read()                         # the greeting
-        self.execute("qmp_capabilities", {})
+        self.execute({"execute": "qmp_capabilities"})
+
+    def connect(self, path):
+        while True:
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(path)
+                return s
+            except OSError as error:        # QEMU may not have made it yet
+                s.close()
+                if time.monotonic() >= self.end:
+                    die(2, f"{path}: {error}")
+                time.sleep(0.05)
 
     def read(self):
-        line = self.lines.readline()
+        self.socket.settimeout(max(0.01, self.end - time.monotonic()))
+        try:
+            line = self.lines.readline()
+        except OSError:
+            die(2, "no answer in time")
         if not line:
             die(2, "QEMU closed the connection")
         return json.loads(line)
 
-    def execute(self, name, arguments):
-        order = {"execute": name, "arguments": arguments}
+    def execute(self, order):
         self.socket.sendall(json.dumps(order).encode() + b"\n")
         while True:
             answer = self.read()
             if "event" in answer:
                 self.events.append(answer)
             elif "error" in answer:
-                die(1, f"{name}: {answer['error']['desc']}")
+                die(1, answer["error"]["desc"])
             else:
                 return answer["return"]
 
@@ -48,39 +66,35 @@ class Monitor:
             for event in self.events:
                 if event["event"] == name:
                     self.events.remove(event)
-                    return event
+                    return event.get("data", {})
             answer = self.read()
             if "event" in answer:
                 self.events.append(answer)
 
 
-def run(monitor, command):
-    name, _, rest = command.partition(":")
-    if name == "wait":
-        return monitor.wait(rest)
+def order_of(word):
+    name, _, rest = word.partition(":")
     if name in ("get", "set"):
         path, prop, *value = rest.split(",", 2)
         arguments = {"path": path, "property": prop}
         if name == "set":
             arguments["value"] = json.loads(value[0])
-        return monitor.execute("qom-" + name, arguments)
-    return monitor.execute(name, json.loads(rest) if rest else {})
+        return {"execute": "qom-" + name, "arguments": arguments}
+    return {"execute": name, "arguments": json.loads(rest) if rest else {}}
 
 
 def main():
-    arguments = sys.argv[1:]
-    timeout = 30
-    if len(arguments) > 2 and arguments[1] == "--timeout":
-        timeout = float(arguments[2])
-        del arguments[1:3]
-    if len(arguments) < 2:
+    if len(sys.argv) < 3:
         die(2, __doc__)
-    try:
-        monitor = Monitor(arguments[0], timeout)
-        for command in arguments[1:]:
-            print(json.dumps(run(monitor, command)))
-    except OSError as error:
-        die(2, f"{arguments[0]}: {error}")
+    monitor = Monitor(sys.argv[1], float(os.environ.get("QMP_TIMEOUT", "30")))
+    for word in sys.argv[2:]:
+        if word.startswith("wait:"):
+            result = monitor.wait(word[5:])
+        elif word.startswith("{"):
+            result = monitor.execute(json.loads(word))
+        else:
+            result = monitor.execute(order_of(word))
+        print(json.dumps(result), flush=True)
 
 
 main()

@@ -7,7 +7,7 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=test/suites/count.sh
 . "$top/test/suites/count.sh"
 build=$top/ivshmem-patch/build
-qmp=$top/ivshmem-patch/test/qmp
+qmp=$top/test/lab/qmp.py
 
 all=no
 case ${1-} in
