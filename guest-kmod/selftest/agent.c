@@ -9,6 +9,7 @@
  *   publish INDEX | ring VM SLOT | count MESSAGES BYTES
  *   map NAME OFFSET BYTES r|w        unmap NAME                  (NAME: one letter)
  *   fill NAME BYTE | check NAME BYTE (the whole mapping) | read NAME | write NAME BYTE (its first byte)
+ *   pin NAME (a page of it, in a pipe) | unpin (says that page's first byte)
  *   wait MS | poll MS | drain MS (until it is quiet for so long)
  *   section VM | proc VM SLOT | window VM INDEX | reads VM SLOT OF INDEX | bell OF VM SLOT
  *   uid N | pid | fork (whether a child may use the file) | exit
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct named {
@@ -222,6 +224,25 @@ static void do_check(void)
     }
 }
 
+static int tube[2] = { -1, -1 };
+
+static void do_pin(void)
+{
+    struct iovec page = { mapping(1)->at, ST_PAGE };
+
+    answer(0 == pipe2(tube, O_CLOEXEC) && ST_PAGE == vmsplice(tube[1], &page, 1, 0) ? 0 : -1, "%s", "");
+}
+
+static void do_unpin(void)
+{
+    uint8_t byte = 0;
+    const ssize_t n = read(tube[0], &byte, 1);
+
+    close(tube[0]);
+    close(tube[1]);
+    answer(1 == n ? 0 : -1, " value=%#x", byte);
+}
+
 static uint32_t take(uint64_t ms, int *error)
 {
     struct vmshm_wait w = { .timeout_ns = ms * 1000000 };
@@ -367,6 +388,10 @@ static void obey(void)
         }
     } else if (is("write")) {
         answer_signal(st_try_write(at->at, (uint8_t) number(2)), "ok");
+    } else if (is("pin")) {
+        do_pin();
+    } else if (is("unpin")) {
+        do_unpin();
     } else if (is("wait")) {
         do_wait();
     } else if (is("drain")) {

@@ -13,7 +13,7 @@ in_guest() { # K COMMAND
 # ------------------------------------------------------------------ the kernels' logs
 
 trouble='WARNING|BUG|Oops|general protection|RIP:|blocked for more than|lockdep|circular locking'
-trouble+='|refcount_t|[Bb]ad page|Bad rss|Call Trace|list_add|list_del|detected stall|unable to handle'
+trouble+='|refcount_t|[Bb]ad page|bad p4d|bad p[gum]d|bad pte|Bad rss|Call Trace|list_add|list_del|detected stall|unable to handle'
 trouble+='|scheduling while atomic'
 
 # What came since the last look: into $work/log.K, and behind $work/dmesg.K.
@@ -223,7 +223,7 @@ smbios_comes_first() {
 }
 
 parameter_gives_id() {
-    load 1 vm_id=1 || return 1
+    load 1 vm_id=1 pages=0 || return 1
     agent a 1 1000
     expect a open ok && expect a describe "ok vm=1 source=3" && expect a "join 1" "ok vm=1"
 }
@@ -583,6 +583,32 @@ unplug() {
 unbind() {
     taken_away "basename $device >$pci/drivers/vmshm/unbind" \
         "basename $device >$pci/drivers/vmshm/bind" && number_is_free_again
+}
+
+removed() {
+    in_guest 0 "test ! -e $pci/devices/$1"
+}
+
+unplug_while_pinned() {
+    local slot
+    agent a 0 1000
+    expect a open ok && expect a describe ok || return 1
+    if (($(value features) & 8)); then
+        expect a "join 1" ok && expect a "alloc 4000000 private" ok &&
+            expect a "map w $(value offset) 4000000 w" ok && expect a "fill w 0x2a" ok &&
+            expect a "pin w" ok || return 1
+        slot=$(in_guest 0 "basename $device")
+        in_guest 0 "(echo 1 >$device/remove) </dev/null >/dev/null 2>&1 &" || return 1
+        sleep 4
+        if removed "$slot"; then
+            echo "the device went while its memory is pinned" >>"$work/why"
+            return 1
+        fi
+        logged 0 "memory of the segment is pinned" && expect a "read w" SIGBUS &&
+            expect a "unpin" "ok value=0x2a" && within 3000 removed "$slot" || return 1
+        in_guest 0 "echo 1 >$pci/rescan"
+    fi
+    number_is_free_again
 }
 
 # The kernel is what is tested here: the processes may complain as they like.

@@ -66,7 +66,8 @@ static bool is_trouble(const char *line)
 {
     static const char *const words[] = {
         "WARNING", "BUG", "Oops", "general protection", "RIP:", "blocked for more than", "lockdep",
-        "possible circular locking", "refcount_t", "Bad page", "bad page", "Bad rss", "Call Trace",
+        "possible circular locking", "refcount_t", "Bad page", "bad page", "bad p4d",
+        "bad pgd", "bad pud", "bad pmd", "bad pte", "Bad rss", "Call Trace",
         "list_add", "list_del", "use-after-free", "detected stall", "scheduling while atomic",
         "kernel NULL pointer", "unable to handle",
     };
@@ -291,6 +292,15 @@ uint64_t st_random(uint64_t *state)
     z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
     return z ^ z >> 31;
+}
+
+int st_advice(uint64_t n)
+{
+    const int advice = (int) (n % 26);
+
+    /* MADV_COLD, MADV_PAGEOUT: 6.1 takes a large entry of device memory for a bad one, and says so in
+     * its log, whoever the memory is of (device-dax, too). */
+    return 20 == advice || 21 == advice ? 0 : advice;
 }
 
 /* ---------------------------------------------------------------- memory */

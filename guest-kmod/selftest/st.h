@@ -89,6 +89,8 @@ bool st_until(bool (*condition)(void *), void *arg, unsigned ms);
 void st_sleep_ms(unsigned ms);
 uint64_t st_now_ms(void);
 uint64_t st_random(uint64_t *state);
+/* Any for madvise(2), but those by which a sound module makes 6.1 complain. */
+int st_advice(uint64_t n);
 
 /* ---------------------------------------------------------------- memory */
 
@@ -148,7 +150,7 @@ int st_try_release(const struct st_member *m, uint32_t vm, uint32_t index);
 /* NULL and errno. */
 uint8_t *st_try_map(const struct st_member *m, uint64_t offset, uint64_t bytes, int prot);
 
-/* Does the segment's memory have struct pages? */
+/* Does the segment's memory have struct pages? Then it can be pinned, as that of ordinary files. */
 static inline bool st_has_pages(const struct st_member *m)
 {
     return 0 != (m->about.features & VMSHM_FEATURE_PAGES);

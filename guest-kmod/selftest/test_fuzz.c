@@ -319,7 +319,7 @@ static void do_change_map(struct fuzz *f, uint64_t *r)
         break;
     case 3:
         if (at + bytes <= m->bytes) {
-            (void) madvise(m->at + at, bytes, (int) (detail % 26));
+            (void) madvise(m->at + at, bytes, st_advice(detail));
         }
         break;
     case 4:

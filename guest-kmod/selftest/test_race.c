@@ -254,7 +254,7 @@ static void *cutter(void *arg)
         (void) mprotect(t->at + at, ST_PAGE + st_random(&state) % (t->bytes - at),
                         prots[st_random(&state) % 3]);
         if (0 == st_random(&state) % 8) {
-            (void) madvise(t->at, t->bytes, (int) (st_random(&state) % 26));
+            (void) madvise(t->at, t->bytes, st_advice(st_random(&state)));
         }
     }
     return NULL;

@@ -217,22 +217,20 @@ scenario "an id that is not in the table" id_not_in_table
 scenario "two VMs of one id" same_id_twice
 scenario "the hypervisor's id comes before the parameter" smbios_comes_first
 scenario "the parameter gives the id" parameter_gives_id
-# One guest with struct pages for the segment, one without.
-in_guest 1 'lsmod | grep -q "^vmshm " && rmmod vmshm' || true
-load 1 vm_id=1 pages=0
+in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1 pages=0
 scenario "a header that is not usable" bad_header
 
-# Two programs at a time, one in each guest.
-tap_start 0 ioctl "$as_user $work/test_ioctl"
-tap_start 1 race "$as_user $work/test_race"
-tap_end ioctl
-tap_start 0 window "$as_user $work/test_window"
-tap_end race
-tap_start 1 mmap "VMSHM_DIRECT_DIR=$work/direct $as_user $work/test_mmap"
-tap_end window
-tap_start 0 pages "VMSHM_DIRECT_DIR=$work/direct $as_user $work/test_mmap"
-tap_end mmap
-tap_end pages
+# Two programs at a time, one in each guest. In guest 0 the memory has struct pages, if the kernel can do
+# that, in guest 1 it has none: what maps and what races is run in both.
+both() { # NAME-OF-PROGRAM-0 NAME-OF-PROGRAM-1
+    tap_start 0 "$1" "$as_user env VMSHM_DIRECT_DIR=$work/direct $work/test_${1%-*}"
+    tap_start 1 "$2" "$as_user env VMSHM_DIRECT_DIR=$work/direct $work/test_${2%-*}"
+    tap_end "$1"
+    tap_end "$2"
+}
+both mmap mmap-1
+both ioctl race-1
+both race window-1
 tap_start 0 users "$work/test_users"
 tap_end users
 tap_start 0 event "$as_user $work/test_event"
@@ -277,6 +275,7 @@ tap_end fuzz-1
 scenario "reloaded, the module has a new epoch" reload_makes_an_epoch
 scenario "the device is unplugged and plugged in" unplug
 scenario "the driver is unbound and bound" unbind
+scenario "the device is unplugged while its memory is pinned" unplug_while_pinned
 scenario "the device is unplugged under load" unplug_under_load
 scenario "a guest loses its power" power_loss
 closing_line
