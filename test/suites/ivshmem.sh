@@ -276,7 +276,7 @@ kvm_runs() {
     [[ -r /dev/kvm && -w /dev/kvm ]] || { echo "no /dev/kvm"; return 1; }
     new_memory a 021
     emulator=$1 start a a "" -accel kvm
-    says a "done" 5 || { stop; return 1; }
+    says a "done" || { stop; return 1; }
     stop
 }
 
@@ -299,7 +299,7 @@ for version in ${versions[@]+"${versions[@]}"}; do
         try "$version: with write-windows=off they reach all (KVM)" \
             stores kvm "$window,write-windows=off" "$everywhere"
     else
-        skip "$version: stores of a guest (KVM)" "no guest runs on KVM here: $(head -n 1 "$work/log")"
+        skip "$version: stores of a guest (KVM)" "no guest runs on KVM here ($(head -n 1 "$work/log"))"
     fi
     try "$version: a guest lets go, migrates and takes the other memory" moves
     stop
