@@ -44,7 +44,7 @@ obtain() {
     pids=()
     case $rc in
         0) pass "$name" ;;
-        3) skip "$name" "$(tail -n 1 "$work/log")" ;;
+        3) skip "$name" "$(grep '^ivshmem-patch/build: ' "$work/log" | tail -n 1)" ;;
         *) fail "$name" "$work/log" ;;
     esac
     return "$rc"
