@@ -169,10 +169,11 @@ static void copied(struct vm_area_struct *vma)
 {
 	struct vmshm_file *file = vma->vm_file->private_data;
 
-	down_read(&file->dev->lock);
+	/* For writing: others fault at that range, and zapping must not meet an entry that comes. */
+	down_write(&file->dev->lock);
 	if (vma->vm_mm != file->mm)
 		vmshm_zap(file->dev, (u64)vma->vm_pgoff << PAGE_SHIFT, vma->vm_end - vma->vm_start);
-	up_read(&file->dev->lock);
+	up_write(&file->dev->lock);
 }
 
 static const struct vm_operations_struct vm_ops = {
