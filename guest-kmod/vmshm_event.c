@@ -75,6 +75,9 @@ static void heed_host(struct vmshm_dev *dev)
 	}
 	if (dev->detached || !(state & VMSHM_STATE_DETACH_WANTED)) {
 		dev->detach_by = 0;
+		/* Heeded only while the VM does not travel: until then again and again. */
+		if (dev->taken && !(state & VMSHM_STATE_IN_USE))
+			vmshm_reg_set(dev, VMSHM_REG_REATTACH, generation);
 		return;
 	}
 	if (!dev->detach_by) {

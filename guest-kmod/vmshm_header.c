@@ -73,7 +73,7 @@ static int identify(struct vmshm_dev *dev)
 	const struct vmshm_section_entry *own;
 	long id = -1;
 
-	if (dev->generation) {
+	if (dev->generation && vmshm_reg(dev, VMSHM_REG_VM_ID) != VMSHM_NO_VM_ID) {
 		id = vmshm_reg(dev, VMSHM_REG_VM_ID);
 		dev->vm_source = VMSHM_ID_DEVICE;
 	}

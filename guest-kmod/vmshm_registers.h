@@ -17,7 +17,7 @@
 #define VMSHM_REG_MAGIC		0x10
 #define VMSHM_REG_VERSION	0x14
 #define VMSHM_REG_FEATURES	0x18
-#define VMSHM_REG_VM_ID		0x1c
+#define VMSHM_REG_VM_ID		0x1c	/* VMSHM_NO_VM_ID: it was not told */
 #define VMSHM_REG_SIZE		0x20	/* u64, bytes of BAR 2 */
 #define VMSHM_REG_WINDOW_OFFSET	0x28	/* u64: where this VM may write */
 #define VMSHM_REG_WINDOW_SIZE	0x30	/* u64 */
@@ -27,6 +27,7 @@
 #define VMSHM_REG_REATTACH	0x84	/* write the generation: we use it again */
 
 #define VMSHM_MAGIC_VALUE	0x4d485356	/* "VSHM" */
+#define VMSHM_NO_VM_ID		0xffffffffU
 #define VMSHM_REG_VERSION_MAX	1
 
 #define VMSHM_REGF_WRITE_WINDOWS	BIT(0)
@@ -35,5 +36,6 @@
 
 #define VMSHM_STATE_ATTACHED		BIT(0)
 #define VMSHM_STATE_DETACH_WANTED	BIT(1)
+#define VMSHM_STATE_IN_USE		BIT(2)	/* the VM cannot be migrated */
 
 #endif

@@ -128,8 +128,6 @@ static int section_take(struct vmshm_dev *dev)
 	shared_store(&own->state, VMSHM_SECTION_UP);
 	shared_store(&own->magic, VMSHM_SECTION_MAGIC);
 	dev->taken = true;
-	if (dev->generation)
-		vmshm_reg_set(dev, VMSHM_REG_REATTACH, dev->generation);
 	return 0;
 }
 
