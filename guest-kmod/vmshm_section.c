@@ -112,7 +112,10 @@ static int section_take(struct vmshm_dev *dev)
 		sync_cmpxchg(&own->arbiter, dev->epoch, arbiter);
 		return in_use(dev);
 	}
-	dev->dirty_end = READ_ONCE(own->magic) ? min(READ_ONCE(own->dirty_end), length) : 0;
+	/* Where any VM can write, what stands there may hide what was handed out before. */
+	dev->dirty_end = length;
+	if (dev->features & VMSHM_FEATURE_WRITE_WINDOWS)
+		dev->dirty_end = min(READ_ONCE(own->dirty_end), length);
 	vmshm_window_inherit(dev);
 	for (slot = 0; slot < dev->header.procs; slot++) {
 		const struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
