@@ -19,7 +19,7 @@ start() { # NAME K APPEND OPTION...
 
 # What comes of it is looked at by what follows.
 tell() { # NAME COMMAND
-    "$qmp" "$work/qmp-$1" "$2" >/dev/null || true
+    "$qmp" "$work/qmp-$1" "$2" >"$work/said-$1" 2>&1 || true
 }
 
 attached_is() { # NAME true|false
@@ -32,7 +32,8 @@ refused() { # NAME: a migration is, while the guest has the memory
 }
 
 migrated() {
-    "$qmp" "$work/qmp-b" query-migrate | jq -e '.status == "completed"' >/dev/null
+    "$qmp" "$work/qmp-b" query-migrate >"$work/said-b" 2>&1 || return 1
+    jq -e '.status == "completed"' "$work/said-b" >/dev/null
 }
 
 epoch() { # NAME: the last one it joined with

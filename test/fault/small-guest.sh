@@ -99,7 +99,11 @@ expect() { # TEXT NAME COMMAND...
     if "$@"; then
         pass "$text"
     else
-        console "$name" | tail -n 20 >"$work/why" || true
+        {
+            console "$name" | tail -n 20
+            # what QEMU's monitors last said, if anybody asked
+            tail -n 5 "$work"/said-* 2>/dev/null
+        } >"$work/why" || true
         fail "$text" "$work/why"
     fi
 }
