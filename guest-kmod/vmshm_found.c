@@ -32,12 +32,34 @@ static void row_clear(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 	shared_store(word, READ_ONCE(*word) & ~mask);
 }
 
+/* Of this VM the module knows itself: what stands in the segment another VM may have written. */
+static void copy_own_window(struct vmshm_dev *dev, u32 index, struct vmshm_window *copy)
+{
+	const struct vmshm_own_window *w = &dev->windows[index];
+	const struct vmshm_file *owner = dev->procs[w->slot].file;
+
+	*copy = (struct vmshm_window) { .state = VMSHM_WINDOW_EMPTY };
+	if (w->state != VMSHM_OWN_LIVE || !owner)
+		return;
+	*copy = (struct vmshm_window) {
+		.state = VMSHM_WINDOW_LIVE, .generation = w->generation, .offset = w->offset,
+		.length = w->length, .proc = w->slot, .kind = w->kind,
+		.uid = from_kuid(&init_user_ns, owner->uid),
+	};
+	memcpy(copy->job, owner->job, sizeof(copy->job));
+}
+
 /* A private copy. State first: live under our bit, the entry stays as it is. */
 static void copy_window(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_window *copy)
 {
 	const struct vmshm_window *shared = vmshm_window_of(dev, vm, index);
-	const u32 state = shared_load(&shared->state);
+	u32 state;
 
+	if (vm == dev->vm) {
+		copy_own_window(dev, index, copy);
+		return;
+	}
+	state = shared_load(&shared->state);
 	memcpy(copy, shared, sizeof(*copy));
 	barrier();
 	copy->state = state;

@@ -18,15 +18,33 @@ static void publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
 
-/* Is the bit of (own VM, index) set in the row of a live process of a VM that may still run? */
+/* By a process of this VM? */
+static bool is_read_here(const struct vmshm_dev *dev, u32 index)
+{
+	const struct vmshm_file *file;
+	const struct vmshm_found *f;
+
+	list_for_each_entry(file, &dev->files, list)
+		list_for_each_entry(f, &file->found, list)
+			if (f->vm == dev->vm && f->index == index)
+				return true;
+	return false;
+}
+
+/* Does a process of this VM, or by its table a live one of a VM that may still run, read it? Windows
+ * of this VM that are pinned need no look here: see vmshm_is_pinned().
+ */
 static bool is_read(struct vmshm_dev *dev, u32 index)
 {
 	const struct vmshm_header *h = &dev->header;
 	const u64 bit = (u64)dev->vm * h->windows + index;
 	u32 vm, slot;
 
+	if (is_read_here(dev, index))
+		return true;
 	for (vm = 0; vm < h->vms; vm++) {
-		if (shared_load(&vmshm_section_of(dev, vm)->magic) != VMSHM_SECTION_MAGIC ||
+		if (vm == dev->vm ||
+		    shared_load(&vmshm_section_of(dev, vm)->magic) != VMSHM_SECTION_MAGIC ||
 		    shared_load(&vmshm_mark_of(dev, vm)->mark) == VMSHM_MARK_GONE)
 			continue;
 		for (slot = 0; slot < h->procs; slot++) {

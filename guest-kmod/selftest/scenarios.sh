@@ -464,6 +464,30 @@ own_tables_overwritten() {
     local entry at
     meet && expect x "window 0 $closed" "ok state=1" || return 1
     entry=$(window_at 0 "$closed")
+    # Another user of this VM, for whom an accomplice elsewhere forges the entry.
+    agent bob 0 1001
+    expect bob open ok && expect bob "join 1" ok && expect bob "find 0 $slot $closed 1" EACCES || return 1
+    poke $((entry + 28)) 4 1001
+    expect bob "find 0 $slot $closed 1" EACCES && expect bob "map c $closed_at $length r" EACCES || return 1
+    poke $((entry + 28)) 4 1000
+    # A reader of this VM, whose bit is taken from the table: the window is not handed out.
+    agent r 0 1000
+    expect r open ok && expect r "join 1" ok && expect r "alloc 196608 private" ok || return 1
+    local lent lent_at rslot=0
+    lent=$(value index) lent_at=$(value offset)
+    while ((rslot < 16)); do
+        ! expect x "find 0 $rslot $lent 1" ok 2>/dev/null || break
+        rslot=$((rslot + 1))
+    done
+    ((rslot < 16)) || return 1
+    : >"$work/why"
+    expect x "map l $lent_at 196608 r" ok || return 1
+    poke $(($(peek 0x400 8) + 4096 + slot * 128)) 4 0
+    expect r "release 0 $lent" ok && expect r "alloc 196608 private" ok || return 1
+    [[ $(value offset) != "$lent_at" ]] ||
+        { echo "handed out while a process of this VM reads it" >>"$work/why"; return 1; }
+    poke $(($(peek 0x400 8) + 4096 + slot * 128)) 4 1
+    expect x "release 0 $lent" ok || return 1
     poke $((entry + 8)) 8 0
     poke $((entry + 16)) 8 $((1 << 28))
     poke "$entry" 4 0
