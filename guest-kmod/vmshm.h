@@ -92,9 +92,11 @@ struct vmshm_dev {
 	bool leaving;			/* about to be gone: nobody joins */
 	bool gone;			/* unplugged, or the driver was unbound */
 	bool detached;			/* the host has the memory back */
+	bool asleep;			/* suspended: the registers may be out of reach */
 	unsigned long detach_by;	/* jiffies: then the processes lose it; 0: nobody asked */
 	bool usable;			/* header and vm are valid */
 	bool taken;			/* the section is this boot's */
+	bool old_pins;			/* somebody may hold pages from before a detachment */
 	struct vmshm_header header;
 	struct vmshm_section_entry sections[VMSHM_MAX_VMS];
 	u32 vm;
@@ -151,7 +153,9 @@ void vmshm_header_drop(struct vmshm_dev *dev);
 int vmshm_join(struct vmshm_file *file, struct vmshm_join *join);
 /* Give back all that the file has; `state` is what others see: VMSHM_PROC_LEFT or _DEAD. */
 void vmshm_leave(struct vmshm_file *file, u32 state);
+/* Everybody loses the segment: told in the section, or, when other memory lies there by now, nowhere. */
 void vmshm_section_shut(struct vmshm_dev *dev);
+void vmshm_section_lost(struct vmshm_dev *dev);
 /* Release the slots of address spaces that are no more. */
 void vmshm_reap(struct vmshm_dev *dev);
 void vmshm_changed(struct vmshm_dev *dev);
@@ -171,6 +175,8 @@ void vmshm_window_collect(struct vmshm_dev *dev);
 int vmshm_find(struct vmshm_file *file, struct vmshm_find *find);
 int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r);
 void vmshm_found_release_all(struct vmshm_file *file);
+/* Without a word to others. */
+void vmshm_found_forget_all(struct vmshm_file *file);
 /* Let go of what is pinned no more. */
 void vmshm_pins_look(struct vmshm_dev *dev);
 void vmshm_pins_forget(struct vmshm_dev *dev);

@@ -35,7 +35,7 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 	/* The host may have made the segment anew while nobody used it. */
 	if (dev->usable && !dev->members && list_empty(&dev->files) &&
 	    memcmp(dev->mem, &dev->header, sizeof(dev->header)))
-		vmshm_header_drop(dev);
+		vmshm_section_lost(dev);
 	list_add_tail(&file->list, &dev->files);
 	vmshm_dev_get(dev);
 	mod_delayed_work(system_wq, &dev->beat, 0);

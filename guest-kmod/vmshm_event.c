@@ -27,6 +27,17 @@ void vmshm_notify(struct vmshm_dev *dev, u32 events)
 	wake_up_interruptible_all(&dev->wait);
 }
 
+/* Who left because the host wished it can come back. */
+static void notify_outside(struct vmshm_dev *dev, u32 events)
+{
+	struct vmshm_file *file;
+
+	list_for_each_entry(file, &dev->files, list)
+		if (file->slot == VMSHM_NO_SLOT)
+			WRITE_ONCE(file->events, file->events | events);
+	wake_up_interruptible_all(&dev->wait);
+}
+
 /* What a look at a VM comes to: differs whenever something happened there. */
 static u64 look(struct vmshm_dev *dev, u32 vm)
 {
@@ -66,18 +77,17 @@ static void heed_host(struct vmshm_dev *dev)
 
 	if (generation != dev->generation) {
 		/* Other memory than before, or none: what was known of it holds no more. */
-		vmshm_section_shut(dev);
+		vmshm_section_lost(dev);
 		dev->generation = generation;
 		dev->detach_by = 0;
 		dev->detached = !(state & VMSHM_STATE_ATTACHED);
-		if (!dev->detached)
-			vmshm_notify(dev, VMSHM_EVENT_ATTACH);
+		/* Gone without our word: the device was reset while the VM slept. */
+		vmshm_notify(dev, dev->detached ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
 	}
 	if (dev->detached || !(state & VMSHM_STATE_DETACH_WANTED)) {
+		if (dev->detach_by && !dev->detached)
+			notify_outside(dev, VMSHM_EVENT_ATTACH);
 		dev->detach_by = 0;
-		/* Heeded only while the VM does not travel: until then again and again. */
-		if (dev->taken && !(state & VMSHM_STATE_IN_USE))
-			vmshm_reg_set(dev, VMSHM_REG_REATTACH, generation);
 		return;
 	}
 	if (!dev->detach_by) {
@@ -102,7 +112,7 @@ void vmshm_beat(struct work_struct *work)
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, beat);
 
 	down_write(&dev->lock);
-	if (!dev->gone) {
+	if (!dev->gone && !dev->asleep) {
 		if (dev->generation)
 			heed_host(dev);
 		if (dev->usable && dev->taken) {
@@ -114,8 +124,11 @@ void vmshm_beat(struct work_struct *work)
 		}
 		if (dev->usable && !dev->detached)
 			look_around(dev);
-		/* A wish of the host must be seen also when nobody has the device open. */
-		if (!list_empty(&dev->files) || (dev->generation && !dev->vector))
+		/* A wish of the host must be seen also when nobody has the device open, and that
+		 * pages are pinned no more: their owner waits for it.
+		 */
+		if (!list_empty(&dev->files) || !list_empty(&dev->pinned) ||
+		    (dev->generation && !dev->vector))
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}
 	up_write(&dev->lock);

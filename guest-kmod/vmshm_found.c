@@ -258,3 +258,13 @@ void vmshm_found_release_all(struct vmshm_file *file)
 	list_for_each_entry_safe(f, next, &file->found, list)
 		forget(file, f);
 }
+
+void vmshm_found_forget_all(struct vmshm_file *file)
+{
+	struct vmshm_found *f, *next;
+
+	list_for_each_entry_safe(f, next, &file->found, list)
+		kfree(f);
+	INIT_LIST_HEAD(&file->found);
+	file->found_count = 0;
+}

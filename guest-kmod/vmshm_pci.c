@@ -293,24 +293,65 @@ static void vmshm_remove(struct pci_dev *pdev)
 	pci_disable_device(pdev);
 }
 
-/* Other VMs run on: they see a VM that is silent, not one that is dead. */
+/* Other VMs run on: they see a VM that is silent, not one that is dead. An interrupt that comes yet
+ * must not start the heart again: a register that is read when the device has lost its power says that
+ * the host has the memory.
+ */
 static int __maybe_unused vmshm_suspend(struct device *d)
 {
-	cancel_delayed_work_sync(&((struct vmshm_dev *)dev_get_drvdata(d))->beat);
+	struct vmshm_dev *dev = dev_get_drvdata(d);
+
+	down_write(&dev->lock);
+	dev->asleep = true;
+	up_write(&dev->lock);
+	cancel_delayed_work_sync(&dev->beat);
 	return 0;
 }
 
+/* The device may have been reset, and the host may have the memory. */
 static int __maybe_unused vmshm_resume(struct device *d)
 {
 	struct vmshm_dev *dev = dev_get_drvdata(d);
 
+	down_write(&dev->lock);
+	dev->asleep = false;
+	up_write(&dev->lock);
 	if (dev->vector)
 		vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, U32_MAX);
+	/* Processes must not run before it was looked at, and what is not theirs any more is taken. */
 	mod_delayed_work(system_wq, &dev->beat, 0);
+	flush_delayed_work(&dev->beat);
 	return 0;
 }
 
-static SIMPLE_DEV_PM_OPS(vmshm_pm, vmshm_suspend, vmshm_resume);
+/* Hibernation: what comes back may be on another host, and others may have got the memory meanwhile. What
+ * nobody uses is looked at anew by the next one who opens the device.
+ */
+static int __maybe_unused vmshm_freeze(struct device *d)
+{
+	struct vmshm_dev *dev = dev_get_drvdata(d);
+	bool used;
+
+	down_read(&dev->lock);
+	used = !list_empty(&dev->files) || !list_empty(&dev->pinned);
+	up_read(&dev->lock);
+	if (used) {
+		dev_err(d, "the VM cannot hibernate while a process has the segment open\n");
+		return -EBUSY;
+	}
+	return vmshm_suspend(d);
+}
+
+static const struct dev_pm_ops __maybe_unused vmshm_pm = {
+#ifdef CONFIG_PM_SLEEP
+	.suspend = vmshm_suspend,
+	.resume = vmshm_resume,
+	.freeze = vmshm_freeze,
+	.thaw = vmshm_resume,
+	.poweroff = vmshm_suspend,
+	.restore = vmshm_resume,
+#endif
+};
 
 static const struct pci_device_id vmshm_ids[] = {
 	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110) },

@@ -134,6 +134,15 @@ static int section_take(struct vmshm_dev *dev)
 	return 0;
 }
 
+/* What the module knows of the memory ends; who holds pages of it may go on. */
+static void drop(struct vmshm_dev *dev)
+{
+	vmshm_pins_forget(dev);
+	vmshm_zap(dev, 0, dev->bytes);
+	vmshm_header_drop(dev);
+	dev->old_pins = dev->features & VMSHM_FEATURE_PAGES;
+}
+
 void vmshm_section_shut(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
@@ -144,11 +153,9 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
 	if (dev->pin_slot != VMSHM_NO_SLOT)
 		vmshm_slot_drop(dev, dev->pin_slot);
-	vmshm_pins_forget(dev);
 	if (dev->taken)
 		shared_store(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
-	vmshm_zap(dev, 0, dev->bytes);
-	vmshm_header_drop(dev);
+	drop(dev);
 }
 
 /* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and
@@ -194,6 +201,31 @@ static u64 slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u6
 	virt_mb();	/* the slot before the second look at the arbiter */
 	dev->procs[slot].joined = ++dev->joins;
 	return nonce;
+}
+
+static void slot_free(struct vmshm_file *file)
+{
+	file->dev->procs[file->slot].file = NULL;
+	file->dev->members--;
+	file->slot = VMSHM_NO_SLOT;
+	mmdrop(file->mm);
+	file->mm = NULL;
+}
+
+void vmshm_section_lost(struct vmshm_dev *dev)
+{
+	struct vmshm_file *file;
+
+	if (!dev->usable)
+		return;
+	list_for_each_entry(file, &dev->files, list) {
+		if (file->slot == VMSHM_NO_SLOT)
+			continue;
+		vmshm_found_forget_all(file);
+		INIT_LIST_HEAD(&file->windows);
+		slot_free(file);
+	}
+	drop(dev);
 }
 
 u32 vmshm_slot_hold(struct vmshm_dev *dev)
@@ -248,6 +280,31 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	return 0;
 }
 
+/* May the memory be used from now on? A VM that travels finds another one where it arrives. */
+static bool is_granted(struct vmshm_dev *dev)
+{
+	const u32 wanted = VMSHM_STATE_ATTACHED | VMSHM_STATE_IN_USE;
+	u32 state;
+
+	if (!dev->generation)
+		return true;
+	state = vmshm_reg(dev, VMSHM_REG_STATE);
+	if (!(state & VMSHM_STATE_IN_USE)) {
+		vmshm_reg_set(dev, VMSHM_REG_REATTACH, dev->generation);
+		state = vmshm_reg(dev, VMSHM_REG_STATE);
+	}
+	return (state & (wanted | VMSHM_STATE_DETACH_WANTED)) == wanted &&
+	       vmshm_reg(dev, VMSHM_REG_GENERATION) == dev->generation;
+}
+
+/* Does somebody hold pages from before the memory went? He would read what comes to lie there. */
+static bool is_held(struct vmshm_dev *dev)
+{
+	if (dev->old_pins)
+		dev->old_pins = vmshm_is_pinned(dev, 0, dev->bytes);
+	return dev->old_pins;
+}
+
 int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 {
 	struct vmshm_dev *dev = file->dev;
@@ -255,8 +312,10 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 
 	if (file->slot != VMSHM_NO_SLOT)
 		return -EISCONN;
-	if (dev->leaving)
+	if (dev->leaving || !is_granted(dev))
 		return -ENODEV;
+	if (is_held(dev))
+		return -EBUSY;
 	rc = vmshm_header_read(dev);
 	/* While nobody used the module, somebody without it may have taken the section. */
 	if (!rc && !dev->members && dev->taken)
@@ -281,11 +340,7 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 	vmshm_found_release_all(file);
 	vmshm_window_release_all(file);
 	bury(dev, file->slot, state);
-	dev->procs[file->slot].file = NULL;
-	dev->members--;
-	file->slot = VMSHM_NO_SLOT;
-	mmdrop(file->mm);
-	file->mm = NULL;
+	slot_free(file);
 	vmshm_window_collect(dev);
 	/* The host, or the end of the device, may wait for the last one. */
 	if (!dev->members && (dev->leaving || dev->detach_by)) {

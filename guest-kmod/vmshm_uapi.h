@@ -56,7 +56,9 @@ struct vmshm_describe {
 #define VMSHM_FEATURE_PAGES		(1U << 3) /* the memory can be pinned, for RDMA */
 
 /* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
- * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), EINTR, EPROTO, ENXIO.
+ * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), ENODEV (also while the
+ * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
+ * that lay there before the host took the memory: RDMA, a pipe, a GPU), EINTR, EPROTO, ENXIO.
  * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables.
  */
 struct vmshm_join {
@@ -145,7 +147,7 @@ struct vmshm_wait {
 
 #define VMSHM_EVENT_PEER	(1U << 0) /* a process or VM came, left, died, was marked */
 #define VMSHM_EVENT_DETACH	(1U << 1) /* the host wants the memory back: leave */
-#define VMSHM_EVENT_ATTACH	(1U << 2) /* there is memory again: describe anew */
+#define VMSHM_EVENT_ATTACH	(1U << 2) /* there is memory (again) to join: describe anew */
 #define VMSHM_EVENT_GONE	(1U << 3) /* the device was unplugged */
 
 #define VMSHM_IOC_DESCRIBE	_IOR('V', 0x40, struct vmshm_describe)

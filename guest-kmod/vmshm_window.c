@@ -179,18 +179,26 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	return 0;
 }
 
-/* Lock held. Is it still the window that reserve() took? Another thread may have left the segment,
- * the host may have taken it back.
+/* What reserve() took. In the memory that comes after a detachment the numbers begin anew. */
+struct reserved {
+	u64 epoch;
+	u32 index;
+	u32 generation;
+};
+
+/* Lock held. Is it still the same window? Another thread may have left the segment, the host may have
+ * taken it back.
  */
-static bool is_reserved(struct vmshm_dev *dev, u32 index, u32 generation)
+static bool is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 {
-	return !dev->gone && !dev->detached && dev->usable && index < dev->header.windows &&
-	       dev->windows[index].state == VMSHM_OWN_ZEROING &&
-	       dev->windows[index].generation == generation;
+	return !dev->gone && !dev->detached && dev->usable && dev->epoch == r->epoch &&
+	       r->index < dev->header.windows &&
+	       dev->windows[r->index].state == VMSHM_OWN_ZEROING &&
+	       dev->windows[r->index].generation == r->generation;
 }
 
 /* In pieces, so that others need not wait for the whole. */
-static int zero(struct vmshm_dev *dev, const struct vmshm_alloc *a, u32 generation, u64 bytes)
+static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64 bytes)
 {
 	u64 done = 0;
 	int rc = 0;
@@ -199,8 +207,8 @@ static int zero(struct vmshm_dev *dev, const struct vmshm_alloc *a, u32 generati
 		const u64 piece = min_t(u64, bytes - done, ZERO_BYTES);
 
 		down_read(&dev->lock);
-		if (is_reserved(dev, a->index, generation))
-			memset(dev->mem + a->offset + done, 0, piece);
+		if (is_reserved(dev, r))
+			memset(dev->mem + offset + done, 0, piece);
 		else
 			rc = -ENODEV;
 		up_read(&dev->lock);
@@ -241,8 +249,8 @@ static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
 int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
+	struct reserved r;
 	u64 own, dirty;
-	u32 generation;
 	int rc;
 
 	down_write(&dev->lock);
@@ -252,7 +260,7 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 		up_write(&dev->lock);
 		return rc;
 	}
-	generation = dev->windows[alloc->index].generation;
+	r = (struct reserved) { dev->epoch, alloc->index, dev->windows[alloc->index].generation };
 	own = dev->sections[dev->vm].offset;
 	/* Only what was handed out before can hold somebody's data. */
 	dirty = own + dev->dirty_end > alloc->offset ? own + dev->dirty_end - alloc->offset : 0;
@@ -262,10 +270,10 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	}
 	up_write(&dev->lock);
 
-	rc = zero(dev, alloc, generation, min(dirty, alloc->length));
+	rc = zero(dev, &r, alloc->offset, min(dirty, alloc->length));
 
 	down_write(&dev->lock);
-	if (!is_reserved(dev, alloc->index, generation))
+	if (!is_reserved(dev, &r))
 		rc = -ENODEV;
 	else if (rc)
 		release(dev, &dev->windows[alloc->index]);

@@ -126,6 +126,13 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
         case ENOSPC:
             return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs", "all %u process slots "
                               "of this VM are taken", m->segment.header.procs);
+        case ENODEV:
+            return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", "the device was "
+                              "unplugged, or the host has its memory back or asks for it");
+        case EBUSY:
+            return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", "a process, a "
+                              "device or a pipe of this VM still has pages pinned that lay there "
+                              "before the host took its memory back; it has to let go of them");
         default:
             return vmshm_fail_errno(e, m->segment.path, "join", "the kernel module's join");
         }
@@ -228,20 +235,22 @@ uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uin
 const char *vmshm_kmod_lost(struct vmshm_member *m)
 {
     struct vmshm_wait w = { .timeout_ns = 0 };
-    const char *why;
 
     if (0 != call(m->segment.fd, VMSHM_IOC_WAIT, &w)) {
         return NULL;
     }
     if (0 != (w.events & VMSHM_EVENT_GONE)) {
-        why = "its device was unplugged from this VM";
-    } else if (0 != (w.events & (VMSHM_EVENT_DETACH | VMSHM_EVENT_ATTACH))) {
-        why = "the host took its memory back, to migrate this VM";
-    } else {
-        return NULL;
+        return "its device was unplugged from this VM";
     }
+    if (0 != (w.events & (VMSHM_EVENT_DETACH | VMSHM_EVENT_ATTACH))) {
+        return "the host took its memory back, to migrate this VM";
+    }
+    return NULL;
+}
+
+void vmshm_kmod_let_go(struct vmshm_member *m)
+{
     (void) mmap(m->segment.base, m->segment.total_bytes, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     vmshm_kmod_leave(m);
-    return why;
 }

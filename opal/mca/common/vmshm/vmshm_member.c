@@ -350,6 +350,13 @@ const char *vmshm_lost(struct vmshm_member *m)
     return m->segment.managed ? vmshm_kmod_lost(m) : NULL;
 }
 
+void vmshm_let_go(struct vmshm_member *m)
+{
+    if (m->segment.managed) {
+        vmshm_kmod_let_go(m);
+    }
+}
+
 void vmshm_member_address(const struct vmshm_member *m, struct vmshm_address *a)
 {
     memset(a, 0, sizeof *a);

@@ -70,10 +70,14 @@ void vmshm_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot);
 /* So much was sent since the join: for `vmshmctl show`. */
 void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes);
 
-/* Was the segment taken from this process, by the host that migrates the VM or by unplugging? If so it
- * has let go of it: the segment's addresses are plain zeros from then on, so that no thread that
- * still looks there comes to harm. Returns why, NULL: it is still there. Called by one thread. */
+/* Is the segment taken from this process, by the host that migrates the VM or by unplugging? Returns
+ * why, NULL: it is still there. Called by one thread, which then lets go. */
 const char *vmshm_lost(struct vmshm_member *m);
+
+/* The segment's addresses are plain zeros from then on, so that no thread that still looks there comes
+ * to harm. What is to tell the threads why stands where they see it before: who met the zeros first
+ * would take them for something that a peer wrote. */
+void vmshm_let_go(struct vmshm_member *m);
 
 /* Mark the slots of this VM's dead processes and quarantine their windows. Returns how many died.
  * Waits for the mutex. */
