@@ -240,6 +240,7 @@ struct mca_btl_vmshm_component_t {
     uint32_t quiet;                     /* polls in a row that found nothing */
     uint32_t busy;                      /* polls that found something */
     volatile int32_t polling;           /* one thread polls at a time, and never nested */
+    volatile int32_t attention;         /* some endpoint's fate changed, a VM is silent, all is lost */
 
     /* job keys whose processes may be heard */
     uint8_t (*keys)[16];
@@ -251,7 +252,6 @@ struct mca_btl_vmshm_component_t {
     volatile bool stop;
     pthread_mutex_t monitor_lock;
     pthread_cond_t monitor_cond;
-    volatile int32_t attention;         /* some endpoint's fate changed, or a VM is silent */
     const char *lost;                   /* why this process has the segment no more; the monitor writes it */
     bool lost_told;
     uint32_t silent_ticks[VMSHM_MAX_VMS];

@@ -99,8 +99,12 @@ static void tick(unsigned int count)
     if (NULL == c->lost) {
         const char *lost = vmshm_lost(&c->member);
 
-        vmshm_store_release(&c->lost, lost);
-        c->attention = NULL != lost ? 1 : c->attention;
+        if (NULL != lost) {
+            /* First the reason: a thread that met the zeros before it would blame a peer. */
+            vmshm_store_release(&c->lost, lost);
+            c->attention = 1;
+            vmshm_let_go(&c->member);
+        }
     }
     /* Nothing that stands there now says anything about a peer. */
     if (NULL != c->lost) {

@@ -439,9 +439,10 @@ int mca_btl_vmshm_component_progress(void)
     }
 
     count = poll_hot();
-    /* While messages come, the rest has its turn now and then. */
+    /* While messages come, the rest has its turn now and then. Except when what came may have been
+     * taken from a segment that is lost: a program must not see those zeros. */
     if (count > 0 && opal_list_is_empty(&c->working) && 0 == vmshm_load_relaxed(&c->pulls_open)
-        && 0 != (++c->busy & (BUSY_TURNS - 1))) {
+        && 0 != (++c->busy & (BUSY_TURNS - 1)) && OPAL_LIKELY(0 == c->attention)) {
         c->quiet = 0;
         goto out;
     }
