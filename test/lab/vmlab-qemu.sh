@@ -1,17 +1,31 @@
 # shellcheck shell=bash
 # The QEMU backend of vmlab: sourced by it, uses its variables and functions.
 #
-# Guests boot Debian's own kernel with a small initramfs. Both lie in a cache, made once per
-# kernel: the kernel's uncompressed ELF image (QEMU starts it directly by PVH, which saves the
-# firmware and under emulation the unpacking) and the cpio archive.
+# Guests boot Debian's own kernel, or the one that --kernel names, with a small initramfs. Both lie
+# in a cache, made once per kernel: the kernel's uncompressed ELF image (QEMU starts it directly by
+# PVH, which saves the firmware and under emulation the unpacking) and the cpio archive.
 
-qemu_kernel() { # newest Debian kernel that can be booted; not the running one
-    local k newest=
-    for k in /boot/vmlinuz-*-amd64; do
-        [[ -r $k && -d /lib/modules/${k#/boot/vmlinuz-} ]] || continue
+# What they need of it, where it is not built in.
+guest_modules() { # VERSION [ROOT]: paths, in the order of loading
+    local module
+    for module in virtio_pci 9p 9pnet_virtio overlay virtio_net; do
+        modprobe -S "$1" -d "${2:-}/" --show-depends "$module" || return 1
+    done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }'
+}
+
+# Newest kernel that can be booted, of Debian's or below ROOT; not the running one
+qemu_kernel() { # [ROOT]
+    local root=${1:-} k newest=
+    for k in "$root"/boot/vmlinuz-*; do
+        [[ -n $root || $k = *-amd64 ]] || continue
+        [[ -r $k && -d $root/lib/modules/${k##*/vmlinuz-} ]] || continue
         newest=$(printf '%s\n' "$newest" "$k" | sort -V | tail -n 1)
     done
-    [[ -n $newest ]] || die "no /boot/vmlinuz-*-amd64 with modules; apt-get install linux-image-amd64"
+    if [[ -n $root ]]; then
+        [[ -n $newest ]] || die "--kernel $root: no boot/vmlinuz-VERSION with lib/modules/VERSION below it"
+    else
+        [[ -n $newest ]] || die "no /boot/vmlinuz-*-amd64 with modules; apt-get install linux-image-amd64"
+    fi
     echo "$newest"
 }
 
@@ -29,7 +43,7 @@ qemu_check() {
     need cpio cpio
     need modprobe kmod
     [[ -e /dev/net/tun ]] || die "/dev/net/tun is missing; modprobe tun"
-    KERNEL=$(qemu_kernel)
+    KERNEL=$(qemu_kernel "$KERNEL_ROOT")
 }
 
 # The boot protocol's header says where the compressed kernel lies (offset 0x248 from the end of
@@ -55,15 +69,14 @@ vmlinux_extract() { # VMLINUZ OUTPUT
         die "$1: what was unpacked from it is no ELF file"
 }
 
-initramfs_make() { # KERNEL-VERSION DIRECTORY: writes DIRECTORY/initrd
+initramfs_make() { # KERNEL-VERSION DIRECTORY [ROOT]: writes DIRECTORY/initrd
     local dir=$2/tree module path
     mkdir -p "$dir/bin" "$dir/modules"
     cp -L "$(command -v busybox)" "$dir/bin/busybox"
     cp "$HERE/initramfs-init.sh" "$dir/init"
     chmod 755 "$dir/init"
-    for module in virtio_pci 9p 9pnet_virtio overlay virtio_net; do
-        modprobe -S "$1" --show-depends "$module" | awk '$1 == "insmod" { print $2 }'
-    done | awk '!seen[$0]++' >"$2/list"
+    guest_modules "$1" "${3:-}" >"$2/list" || return 1
+    : >"$dir/modules/order"
     while read -r path; do
         module=$(basename "$path")
         case $path in
@@ -79,7 +92,7 @@ initramfs_make() { # KERNEL-VERSION DIRECTORY: writes DIRECTORY/initrd
 }
 
 qemu_prepare() {
-    local version=${KERNEL#/boot/vmlinuz-} key tmp
+    local version=${KERNEL##*/vmlinuz-} key tmp
     # Debian rebuilds a kernel under the same version name, hence size and date
     key=$(stat -c '%n %s %Y' "$KERNEL" "$(command -v busybox)" |
         cat - "$HERE/initramfs-init.sh" "$HERE/vmlab-qemu.sh" | sha256sum | head -c 12)
@@ -87,7 +100,8 @@ qemu_prepare() {
     if [[ ! -d $BOOT ]]; then
         mkdir -p "$(dirname "$BOOT")"
         tmp=$(mktemp -d "$BOOT.XXXXXX")
-        if ! (vmlinux_extract "$KERNEL" "$tmp/vmlinux" && initramfs_make "$version" "$tmp"); then
+        if ! (vmlinux_extract "$KERNEL" "$tmp/vmlinux" &&
+            initramfs_make "$version" "$tmp" "$KERNEL_ROOT"); then
             rm -rf "$tmp"
             die "cannot prepare $KERNEL for the guests"
         fi
@@ -122,8 +136,9 @@ qemu_command() { # K: into cmd
         ((smp > 1)) || smp=1,maxcpus=2
         cmd+=(-machine q35 -accel "tcg,thread=multi" -cpu "max,erms=off,fsrm=off" -smp "$smp")
     fi
+    # no_timer_check: on a busy host the kernel sees too few ticks of an emulated timer, and gives up
     cmd+=(-m "$MEM" -kernel "$BOOT/vmlinux" -initrd "$BOOT/initrd"
-        -append "console=ttyS0 quiet panic=-1 ipv6.disable=1 vmlab.k=$k vmlab.dir=$DIR"
+        -append "console=ttyS0 quiet panic=-1 no_timer_check ipv6.disable=1 vmlab.k=$k vmlab.dir=$DIR"
         -serial stdio
         -netdev "tap,id=net,ifname=tap$k,script=no,downscript=no"
         -device "virtio-net-pci,netdev=net,romfile=,host_mtu=$MTU,mac=$(printf "$MAC" "$k")"
