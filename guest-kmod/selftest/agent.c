@@ -9,7 +9,8 @@
  *   publish INDEX | ring VM SLOT | count MESSAGES BYTES
  *   map NAME OFFSET BYTES r|w        unmap NAME                  (NAME: one letter)
  *   fill NAME BYTE | check NAME BYTE (the whole mapping) | read NAME | write NAME BYTE (its first byte)
- *   pin NAME (a page of it, in a pipe) | unpin (says that page's first byte)
+ *   pin NAME [PATH] (a page of it, in a pipe, or in the FIFO at PATH) | hold PATH (that FIFO, too)
+ *   unpin (takes the page out; says its bytes' value)
  *   wait MS | poll MS | drain MS (until it is quiet for so long)
  *   section VM | proc VM SLOT | window VM INDEX | reads VM SLOT OF INDEX | bell OF VM SLOT
  *   uid N | pid | fork (whether a child may use the file) | exit
@@ -226,21 +227,35 @@ static void do_check(void)
 
 static int tube[2] = { -1, -1 };
 
+static int tube_open(const char *path)
+{
+    if ('/' != path[0]) {
+        return pipe2(tube, O_CLOEXEC);
+    }
+    tube[0] = open(path, O_RDWR | O_CLOEXEC);
+    tube[1] = dup(tube[0]);
+    return tube[0] < 0 || tube[1] < 0 ? -1 : 0;
+}
+
 static void do_pin(void)
 {
     struct iovec page = { mapping(1)->at, ST_PAGE };
 
-    answer(0 == pipe2(tube, O_CLOEXEC) && ST_PAGE == vmsplice(tube[1], &page, 1, 0) ? 0 : -1, "%s", "");
+    answer(0 == tube_open(word(2)) && ST_PAGE == vmsplice(tube[1], &page, 1, 0) ? 0 : -1, "%s", "");
 }
 
 static void do_unpin(void)
 {
-    uint8_t byte = 0;
-    const ssize_t n = read(tube[0], &byte, 1);
+    uint8_t bytes[ST_PAGE] = { 0 };
+    const ssize_t n = read(tube[0], bytes, sizeof bytes);
 
     close(tube[0]);
     close(tube[1]);
-    answer(1 == n ? 0 : -1, " value=%#x", byte);
+    if (0 < n && 0 <= st_differs(bytes, (size_t) n, bytes[0])) {
+        printf("differs\n");
+    } else {
+        answer(0 < n ? 0 : -1, " value=%#x", bytes[0]);
+    }
 }
 
 static uint32_t take(uint64_t ms, int *error)
@@ -390,6 +405,8 @@ static void obey(void)
         answer_signal(st_try_write(at->at, (uint8_t) number(2)), "ok");
     } else if (is("pin")) {
         do_pin();
+    } else if (is("hold")) {
+        answer(tube_open(word(1)), "%s", "");
     } else if (is("unpin")) {
         do_unpin();
     } else if (is("wait")) {

@@ -133,7 +133,7 @@ static int run_one(const struct st_test *test, unsigned seconds)
     pid = fork();
     if (0 == pid) {
         setpgid(0, 0);
-        alarm(seconds);
+        alarm(seconds * st_patience());
         test->run();
         fflush(stdout);
         _exit(0);
@@ -271,9 +271,16 @@ uint64_t st_now_ms(void)
     return (uint64_t) t.tv_sec * 1000 + (uint64_t) t.tv_nsec / 1000000;
 }
 
+unsigned st_patience(void)
+{
+    const char *times = getenv("VMSHM_PATIENCE");
+
+    return NULL != times && 0 < atoi(times) ? (unsigned) atoi(times) : 1;
+}
+
 bool st_until(bool (*condition)(void *), void *arg, unsigned ms)
 {
-    const uint64_t end = st_now_ms() + ms;
+    const uint64_t end = st_now_ms() + (uint64_t) ms * st_patience();
 
     while (!condition(arg)) {
         if (st_now_ms() > end) {
@@ -542,5 +549,29 @@ uint8_t *st_map(const struct st_member *m, uint64_t offset, uint64_t bytes, int 
     uint8_t *p = st_try_map(m, offset, bytes, prot);
 
     CHECK(NULL != p);
+    return p;
+}
+
+uint8_t *st_aligned(const struct st_member *m, uint64_t count, struct vmshm_alloc *w, int prot)
+{
+    uint64_t offset;
+
+    *w = st_alloc(m, (count + 1) * ST_HUGE, VMSHM_KIND_PRIVATE);
+    offset = (w->offset + ST_HUGE - 1) & ~(ST_HUGE - 1);
+    return st_map(m, offset, count * ST_HUGE, prot);
+}
+
+uint8_t *st_touched(const struct st_member *m, int huge, struct vmshm_alloc *w)
+{
+    uint8_t *p;
+
+    if (huge) {
+        p = st_aligned(m, 1, w, PROT_READ | PROT_WRITE);
+        memset(p, 0x66, ST_HUGE);
+        return p;
+    }
+    *w = st_alloc(m, 2 * VMSHM_GRANULE_BYTES, VMSHM_KIND_PRIVATE);
+    p = st_map(m, w->offset, w->length, PROT_READ | PROT_WRITE);
+    memset(p, 0x66, w->length);
     return p;
 }

@@ -22,6 +22,7 @@
 #define ST_KIB UINT64_C(1024)
 #define ST_MIB (UINT64_C(1) << 20)
 #define ST_PAGE UINT64_C(4096)
+#define ST_HUGE (2 * ST_MIB)
 
 struct st_test {
     const char *name;
@@ -88,6 +89,8 @@ void st_turn_await(int fd[2]);
 bool st_until(bool (*condition)(void *), void *arg, unsigned ms);
 void st_sleep_ms(unsigned ms);
 uint64_t st_now_ms(void);
+/* How much longer than usual all may take: VMSHM_PATIENCE, for kernels that check themselves. */
+unsigned st_patience(void);
 uint64_t st_random(uint64_t *state);
 /* Any for madvise(2), but those by which a sound module makes 6.1 complain. */
 int st_advice(uint64_t n);
@@ -141,6 +144,10 @@ struct vmshm_find st_find(const struct st_member *m, uint32_t vm, uint32_t slot,
                           uint8_t key);
 void st_release(const struct st_member *m, uint32_t vm, uint32_t index);
 uint8_t *st_map(const struct st_member *m, uint64_t offset, uint64_t bytes, int prot);
+/* An aligned piece of a new window that surely holds `count` entries of 2 MiB. */
+uint8_t *st_aligned(const struct st_member *m, uint64_t count, struct vmshm_alloc *w, int prot);
+/* A new window full of 0x66, in small entries or in one of 2 MiB: the kernel walks them differently. */
+uint8_t *st_touched(const struct st_member *m, int huge, struct vmshm_alloc *w);
 
 /* These may fail: -1 and errno. */
 int st_try_alloc(const struct st_member *m, uint64_t bytes, uint32_t kind, struct vmshm_alloc *a);

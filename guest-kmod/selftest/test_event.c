@@ -22,7 +22,7 @@ static uint32_t events(const struct st_member *m, uint64_t timeout_ms)
 
 static void be_quiet(const struct st_member *m)
 {
-    const uint64_t end = st_now_ms() + 5000;
+    const uint64_t end = st_now_ms() + 5000 * st_patience();
 
     while (0 != events(m, 700)) {
         CHECK(st_now_ms() < end);
@@ -38,10 +38,10 @@ static void wait_takes_its_time(void)
     be_quiet(&m);
     start = st_now_ms();
     SAME(0, events(&m, 0));
-    CHECK(st_now_ms() - start < 100);
+    CHECK(st_now_ms() - start < 100 * st_patience());
     start = st_now_ms();
     SAME(0, events(&m, 300));
-    CHECK(st_now_ms() - start >= 290 && st_now_ms() - start < 2000);
+    CHECK(st_now_ms() - start >= 290 && st_now_ms() - start < 2000 * st_patience());
 }
 
 static void on_alarm(int signo)

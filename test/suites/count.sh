@@ -37,6 +37,16 @@ try() {
     rm -f "$log"
 }
 
+# True as soon as the command is, false if it is not in that time.
+until_() { # SECONDS COMMAND...
+    local end=$((SECONDS + $1))
+    shift
+    until "$@"; do
+        ((SECONDS < end)) || return 1
+        sleep 0.2
+    done
+}
+
 closing_line() {
     if ((skipped > 0)); then
         echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,8 +1,12 @@
 #!/bin/bash
-# The guests' kernel module: it is built strictly for two kernels, then two QEMU guests with a real device
-# each run its tests (guest-kmod/selftest) and lose, one after the other, the module, the device and
-# their power. After each test the kernels' logs are read.
-#     test/suites/kmod.sh [NAME...]   only programs and scenarios whose names start so
+# The guests' kernel module: it is built strictly, then two QEMU guests with a real device each run its
+# tests (guest-kmod/selftest) and lose, one after the other, the module, the device and their power. After
+# each test the kernels' logs are read.
+#     test/suites/kmod.sh [--kernel KERNEL] [--short | NAME...]
+# KERNEL: backports or debug, for a kernel of test/lab/kernel, or such a kernel's directory; without it
+# the guests have the machine's newest. NAME...: only programs and scenarios whose names start so.
+# --short: what differs most between kernels: mappings, pages, races, the device's end.
+# VMSHM_PATIENCE: how much longer than usual all may take (10 with the kernel debug).
 # VMSHM_QEMU: another emulator. VMSHM_FUZZ_SECONDS: for longer runs of the fuzzer. VMSHM_FUZZ_SEED: to
 # repeat one.
 set -euo pipefail
@@ -17,12 +21,29 @@ lab=kmod-$$
 segment=/dev/shm/vmshm-lab-$lab
 fuzz_seconds=${VMSHM_FUZZ_SECONDS:-20}
 up_guests=()
+kernel=
+if [[ ${1:-} = --kernel ]]; then
+    kernel=${2:?--kernel needs backports, debug or a directory}
+    shift 2
+fi
+if [[ ${1:-} = --short ]]; then
+    fuzz_seconds=5
+    set -- mmap pin race fuzz-0 fuzz-1 "the device is unplugged while"
+fi
 only=("$@")
+if [[ $kernel = debug ]]; then
+    : "${VMSHM_PATIENCE:=10}" "${VMLAB_BOOT_TIMEOUT:=900}"
+    export VMLAB_BOOT_TIMEOUT
+fi
+# the programs in the guests ask for it, too
+export VMSHM_PATIENCE=${VMSHM_PATIENCE:-1}
+patience=$VMSHM_PATIENCE
 
 # Below build: the guests have a /tmp of their own.
 mkdir -p "$build"
 work=$(mktemp -d "$build/kmod.XXXXXX")
 programs=$work
+agent_program=$work/agent
 module=$work/vmshm.ko
 cleanup() {
     trap '' INT TERM HUP
@@ -88,12 +109,26 @@ checkpatch() {
         -f "$top"/guest-kmod/*.[ch] >&2
 }
 
+for_vmlab=()
+for_build=()
+if [[ $kernel = backports || $kernel = debug ]]; then
+    name=$kernel
+    fetched "the kernel $name is there" "$top/test/lab/kernel" "$name"
+    kernel=$(<"$work/out")
+    if [[ ! -d $kernel ]]; then
+        closing_line
+        exit
+    fi
+fi
+if [[ -n $kernel ]]; then
+    for_vmlab=(--kernel "$kernel")
+    for_build=(--kernel "$(echo "$kernel"/lib/modules/*/build)")
+fi
 if wanted build; then
     fetched "checkpatch.pl finds nothing" checkpatch
-    fetched "vmshm.ko for Linux 6.12, strictly" nice "$top/guest-kmod/build" --backports --strict \
-        "$work/backports"
 fi
-try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict "$work"
+try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict \
+    ${for_build[@]+"${for_build[@]}"} "$work"
 try "test programs" nice make -C "$top/guest-kmod/selftest" OUT="$work"
 if [[ $(git -C "$top" status --porcelain --ignored guest-kmod 2>/dev/null) == *.o* ]]; then
     fail "the source tree stays clean"
@@ -135,7 +170,7 @@ chmod +x "$work/emulator"
 chmod 755 "$work"
 mkdir -m 1777 "$work/direct"
 if ! "$vmlab" up --backend qemu --vcpus 2 --mem 768M --share "$work" --name "$lab" \
-    --qemu "$work/emulator" >"$work/lab.log" 2>&1; then
+    --qemu "$work/emulator" ${for_vmlab[@]+"${for_vmlab[@]}"} >"$work/lab.log" 2>&1; then
     fail "a lab of 2 guests boots" "$work/lab.log"
     closing_line
     exit 1
@@ -146,8 +181,8 @@ fi
 for k in 0 1; do
     # Where the kernel can be made preemptible, more can meet.
     # Which ends at an oops: whoever waits for a lock that nobody gives back would wait for long.
-    in_guest $k 'sysctl -qw kernel.dmesg_restrict=0 kernel.core_pattern=/tmp/core.%p
-        kernel.hung_task_timeout_secs=20 kernel.panic_on_oops=1
+    in_guest $k 'sysctl -qw kernel.dmesg_restrict=0 kernel.core_pattern=/tmp/core.%p \
+        kernel.hung_task_timeout_secs='$((20 * patience))' kernel.panic_on_oops=1
         dmesg -n 7
         mount -t debugfs none /sys/kernel/debug && echo full >/sys/kernel/debug/sched/preempt
         dmesg -c' >"$work/boot.$k" 2>&1 || true
@@ -162,7 +197,7 @@ as_user='setpriv --reuid 1000 --regid 1000 --clear-groups'
 declare -A tap_pid
 tap_start() {
     wanted "$2" || return 0
-    timeout -k 5 "${limit:-90}" "$vmlab" ssh --name "$lab" "$1" -- "cd /tmp; $3" \
+    timeout -k 5 $((${limit:-90} * patience)) "$vmlab" ssh --name "$lab" "$1" -- "cd /tmp; $3" \
         </dev/null >"$work/$2.tap" 2>&1 &
     tap_pid[$2]=$!
 }
@@ -229,12 +264,36 @@ both() { # NAME-OF-PROGRAM-0 NAME-OF-PROGRAM-1
     tap_end "$2"
 }
 both mmap mmap-1
-both ioctl race-1
-both race window-1
+both fork pin-1
+both pin fork-1
+if wanted ioctl; then
+    both ioctl race-1
+    both race window-1
+else
+    both race race-1
+    both window window-1
+fi
 tap_start 0 users "$work/test_users"
 tap_end users
 tap_start 0 event "$as_user $work/test_event"
 tap_end event
+
+# RDMA in software, over the guests' network.
+rdma_up() { # K
+    in_guest "$1" 'modprobe rdma_rxe && rdma link add rxe0 type rxe netdev eth0' >"$work/why" 2>&1
+}
+if wanted rdma || wanted rdma-1; then
+    if [[ ! -x $work/test_rdma ]]; then
+        skip rdma "infiniband/verbs.h is missing; apt-get install libibverbs-dev"
+    elif ! rdma_up 0 || ! rdma_up 1; then
+        skip rdma "no RDMA device in the guests: $(tail -n 1 "$work/why")"
+    else
+        tap_start 0 rdma "$work/test_rdma writes found released killed"
+        tap_start 1 rdma-1 "$work/test_rdma without"
+        tap_end rdma
+        tap_end rdma-1
+    fi
+fi
 
 scenario "windows across guests" across_guests
 scenario "windows across guests, 2 MiB entries" across_guests_big
@@ -243,6 +302,8 @@ scenario "bells across guests" across_guests_bell
 scenario "quarantine across guests" across_guests_quarantine
 scenario "a reader in the other guest dies" across_guests_reader_dies
 scenario "an owner in the other guest dies" across_guests_owner_dies
+scenario "pinned by the other guest, which released it" across_guests_pinned_released
+scenario "pinned by the other guest, whose reader was killed" across_guests_pinned_killed
 scenario "events wake who waits in the other guest" events
 
 scenario "entries that another VM forged" forged_entries
@@ -272,10 +333,23 @@ done
 tap_end fuzz-0
 tap_end fuzz-1
 
+if wanted nomem && in_guest 0 'test -e /proc/self/fail-nth' >/dev/null 2>&1; then
+    limit=150 tap_start 0 nomem "$work/test_nomem opening finding mapping joining"
+    limit=150 tap_start 1 nomem-1 "$work/test_nomem"
+    tap_end nomem
+    tap_end nomem-1
+    for k in 0 1; do
+        in_guest $k "chgrp $group /dev/vmshm*; chmod 660 /dev/vmshm*" || true
+    done
+fi
+
 scenario "reloaded, the module has a new epoch" reload_makes_an_epoch
 scenario "the device is unplugged and plugged in" unplug
 scenario "the driver is unbound and bound" unbind
 scenario "the device is unplugged while its memory is pinned" unplug_while_pinned
 scenario "the device is unplugged under load" unplug_under_load
+if wanted kmemleak && in_guest 0 'test -e /sys/kernel/debug/kmemleak' >/dev/null 2>&1; then
+    scenario "kmemleak finds nothing" no_leaks
+fi
 scenario "a guest loses its power" power_loss
 closing_line
