@@ -1,6 +1,7 @@
 #!/bin/bash
 # The other device, ivshmem-doorbell with its server: a process that joins in one VM interrupts the
-# kernel of the other, which need not wait until it looks by itself.
+# kernel of the other, which need not wait until it looks by itself; also after that one has slept.
+# Time limit: 240 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/fault/small-guest.sh
 . "$(dirname "$0")/small-guest.sh"
@@ -23,7 +24,16 @@ until_ 10 test -S "$work/server" || { cat "$work/server.log" >&2; exit 1; }
 "$prefix/bin/vmshmctl" create --sparse --vms 2 --size 64M --procs 16 "$work/segment" >/dev/null
 dd if="$work/segment" of="$segment" bs=2M count=1 conv=notrunc status=none
 
-start a 0
+# how often
+interrupts() { # NAME
+    console "$1" | grep -aE '^ *[0-9]+: .*PCI-MSI.* vmshm0' | tail -n 1 | awk '{ print $2 }'
+}
+
+more_interrupts() { # NAME THAN
+    (($(interrupts "$1") > $2))
+}
+
+for_sleep start a 0
 expect "a joins" a until_ 60 console_has a 'joined '
 if interrupted a; then
     fail "nobody interrupts a VM that is alone"
@@ -34,5 +44,14 @@ start b 1
 expect "b joins, and they hear each other" b until_ 60 console_has b '^heard ' 3
 expect "a hears b" a until_ 20 console_has a '^heard ' 3
 expect "b's coming interrupts a" a until_ 20 interrupted a
+
+expect "a sleeps" a falls_asleep a
+tell a system_wakeup
+expect "a wakes up" a until_ 20 console_has a '^awake'
+heard=$(console a | grep -ac '^heard ' || true)
+expect "it hears b" a until_ 20 console_has a '^heard ' $((heard + 3))
+before=$(interrupts a)
+order b '/mover &' || true
+expect "another process in b interrupts a" a until_ 20 more_interrupts a "$before"
 consoles_are_sound
 closing_line

@@ -6,26 +6,6 @@ set -euo pipefail
 # shellcheck source=test/fault/small-guest.sh
 . "$(dirname "$0")/small-guest.sh"
 
-section() { # K FIELD
-    "$prefix/bin/vmshmctl" show --json "$segment" | jq -er ".vms[$1].$2"
-}
-
-start() { # NAME K APPEND OPTION...
-    boot "$1" "$3" \
-        -object "memory-backend-file,id=mem,share=on,mem-path=$segment,size=64M" \
-        -device "ivshmem-plain,id=shm,memdev=mem,vmshm=on,vm-id=$2,window-offset=$(section "$2" offset),window-size=$(section "$2" length)" \
-        "${@:4}"
-}
-
-# What comes of it is looked at by what follows.
-tell() { # NAME COMMAND
-    "$qmp" "$work/qmp-$1" "$2" >"$work/said-$1" 2>&1 || true
-}
-
-attached_is() { # NAME true|false
-    [[ $("$qmp" "$work/qmp-$1" get:/machine/peripheral/shm,attached 2>&1) == "$2" ]]
-}
-
 refused() { # NAME: a migration is, while the guest has the memory
     ! "$qmp" "$work/qmp-$1" 'migrate:{"uri":"exec:cat >/dev/null"}' >"$work/refused" 2>&1 &&
         grep -qi 'attached\|detach' "$work/refused"
@@ -42,8 +22,8 @@ epoch() { # NAME: the last one it joined with
 
 make_guest
 "$prefix/bin/vmshmctl" create --vms 2 --size 64M --procs 16 "$segment" >/dev/null
-start a 0 --stubborn
-start b 1 ''
+boot_patched a 0 --stubborn
+boot_patched b 1 ''
 expect "a hears b" a until_ 60 console_has a '^heard ' 3
 expect "b hears a" b until_ 30 console_has b '^heard ' 3
 if ((failed > 0)); then
@@ -58,8 +38,8 @@ expect "the device has let go" b until_ 20 attached_is b false
 expect "a sees that b left" a until_ 20 console_has a '^the other one left'
 before=$(epoch b)
 
-start c 1 '' -incoming "unix:$work/migration"
-until_ 10 test -S "$work/migration" || true
+boot_patched c 1 '' -incoming defer
+tell c "migrate-incoming:{\"uri\":\"unix:$work/migration\"}"
 tell b "migrate:{\"uri\":\"unix:$work/migration\"}"
 expect "b is migrated" b until_ 60 migrated
 tell b quit

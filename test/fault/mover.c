@@ -5,7 +5,8 @@
  *
  *     mover [--stubborn]          --stubborn: it does not leave
  * prints "joined EPOCH", "heard N" for each number of the other VM that it sees for the first time,
- * "asked to leave", "left", and "there is memory again".
+ * "asked to leave", "left", and "there is memory again"; and "FAILED" when the pattern that stands behind
+ * each number is not what it was.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,22 @@ static uint32_t own_vm;
 static uint64_t *own;               /* the number we show */
 static const uint64_t *other;       /* the other VM's */
 static struct vmshm_release found;
+
+/* Behind the number: what must be there whatever happened to the device meanwhile. */
+static uint64_t pattern(uint32_t vm, size_t i)
+{
+    return (vm + 1) * UINT64_C(0x9e3779b97f4a7c15) + i;
+}
+
+static void check_pattern(const uint64_t *at, uint32_t vm)
+{
+    for (size_t i = 1; i < BYTES / sizeof *at; ++i) {
+        if (pattern(vm, i) != at[i]) {
+            printf("FAILED: word %zu of VM %u is %#" PRIx64 "\n", i, vm, at[i]);
+            return;
+        }
+    }
+}
 
 static void die(const char *what)
 {
@@ -81,6 +98,9 @@ static bool join(void)
     own = map(a.offset, BYTES, PROT_READ | PROT_WRITE);
     if (0 != *own) {
         die("a new window is not zero");
+    }
+    for (size_t i = 1; i < BYTES / sizeof *own; ++i) {
+        own[i] = pattern(own_vm, i);
     }
     p.index = a.index;
     if (0 != ioctl(fd, VMSHM_IOC_PUBLISH, &p)) {
@@ -142,6 +162,7 @@ static void exchange(void)
 {
     static uint64_t heard;
 
+    check_pattern(own, own_vm);
     vmshm_store_release(own, *own + 1);
     if (NULL != other && !other_lives()) {
         printf("the other one left\n");
@@ -149,6 +170,9 @@ static void exchange(void)
     }
     if (NULL == other) {
         look_for_other();
+    }
+    if (NULL != other) {
+        check_pattern(other, 1 - own_vm);
     }
     if (NULL != other && heard != vmshm_load_acquire(other)) {
         heard = vmshm_load_acquire(other);
