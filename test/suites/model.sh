@@ -22,7 +22,7 @@ export top work
 # and is not meant for processes that may be stopped ("provided").
 explore() {
     local number=$1 model=$3 dir=$work/$1 optimize=-O2
-    [[ $2 = sound ]] || optimize=-O1
+    [[ $2 = sound ]] || optimize=-O0
     shift 3
     mkdir "$dir"
     cd "$dir"
