@@ -51,7 +51,7 @@ expect "a wakes up" a until_ 20 console_has a '^awake'
 heard=$(console a | grep -ac '^heard ' || true)
 expect "it hears b" a until_ 20 console_has a '^heard ' $((heard + 3))
 before=$(interrupts a)
-order b '/mover &' || true
-expect "another process in b interrupts a" a until_ 20 more_interrupts a "$before"
+expect "another process starts in b" b order b '/mover &'
+expect "it interrupts a" a until_ 20 more_interrupts a "$before"
 consoles_are_sound
 closing_line

@@ -118,7 +118,7 @@ order() { # NAME COMMAND: a shell in the guest does it
     # On a machine under load the guest's serial line may lose characters, or deliver late: what was said
     # twice is done once.
     for _ in 1 2 3; do
-        printf '\n[ "$n" = %d ] || { n=%d; echo order %d; %s; }\n' "$orders" "$orders" "$orders" "$2" \
+        printf '\n[ "$n" = %d ] || { n=%d; echo order %d; %s\n}\n' "$orders" "$orders" "$orders" "$2" \
             >"$work/orders-$1.in"
         if until_ 10 console_has "$1" "order $orders"; then
             return 0
