@@ -16,6 +16,7 @@ for arg in "$@"; do
 done
 export VMSHM_PREFIX=${VMSHM_PREFIX:-$REPO/build/inst}
 PROBE=$REPO/build/lab/labprobe
+VECTORS=$REPO/build/lab/labvectors
 OUT=$(mktemp -d)
 A=ta$$ B=tb$$
 passed=0 failed=0
@@ -66,6 +67,7 @@ traces() {
 
 mkdir -p "$REPO/build/lab"
 mpicc -O2 -Wall -o "$PROBE" "$HERE/labprobe.c" || exit 1
+gcc -O2 -Wall -o "$VECTORS" "$HERE/labvectors.c" || exit 1
 cd "$REPO/build/lab" || exit 1
 
 # ------------------------------------------------------------------ refusals
@@ -134,6 +136,8 @@ else
     check "the VM id is an SMBIOS string only, the segment a PCI device 1af4:1110" \
         eval 'is "$rc" 0 && is "$(<"$OUT/out")" vmshm.vm-id=1$'"'\n'0x1110"
 fi
+run lab ssh --name "$A" 1 -- "$VECTORS"
+check "processes of a guest keep their vector registers" is "$(<"$OUT/out")" "0 failed"
 echo one >"coherent.$$"
 run lab ssh --name "$A" 1 -- cat "$PWD/coherent.$$"
 echo changed on the host >"coherent.$$"
