@@ -93,7 +93,9 @@ struct vmshm_dev {
 	bool gone;			/* unplugged, or the driver was unbound */
 	bool detached;			/* the host has the memory back */
 	bool asleep;			/* suspended: the registers may be out of reach */
+	bool woke;			/* suspended until now */
 	unsigned long detach_by;	/* jiffies: then the processes lose it; 0: nobody asked */
+	unsigned long expelled_by;	/* the same when the VM is expelled; 0: it is not */
 	bool usable;			/* header and vm are valid */
 	bool taken;			/* the section is this boot's */
 	bool old_pins;			/* somebody may hold pages from before a detachment */
@@ -102,6 +104,7 @@ struct vmshm_dev {
 	u32 vm;
 	u32 vm_source;
 	u64 epoch;
+	u32 marked_gone;		/* how often, when the section was taken */
 	u64 dirty_end;			/* of the section: behind it nothing was ever handed out */
 	u64 joins;
 	u32 members;
@@ -156,6 +159,13 @@ void vmshm_leave(struct vmshm_file *file, u32 state);
 /* Everybody loses the segment: told in the section, or, when other memory lies there by now, nowhere. */
 void vmshm_section_shut(struct vmshm_dev *dev);
 void vmshm_section_lost(struct vmshm_dev *dev);
+/* Is the section this boot's no more? Others hand out again what the processes of a VM read that the host
+ * has marked as gone, also if it marked it otherwise since; and a section that somebody else has is not
+ * to be written.
+ */
+bool vmshm_is_expelled(const struct vmshm_dev *dev);
+bool vmshm_is_arbiter(const struct vmshm_dev *dev);
+void vmshm_expel(struct vmshm_dev *dev);
 /* Release the slots of address spaces that are no more. */
 void vmshm_reap(struct vmshm_dev *dev);
 void vmshm_changed(struct vmshm_dev *dev);

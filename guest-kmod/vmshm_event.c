@@ -12,6 +12,8 @@
 #include "vmshm_registers.h"
 
 #define BEAT_JIFFIES	(HZ / 4)
+/* Processes that listen look twice a second. */
+#define EXPELLED_JIFFIES	(2 * HZ)
 
 static unsigned int detach_seconds = 10;
 module_param(detach_seconds, uint, 0644);
@@ -69,6 +71,27 @@ static void look_around(struct vmshm_dev *dev)
 	}
 }
 
+/* Processes get the time to end with a word why: the host is wrong about a VM that runs. But after a sleep
+ * none may run before, and where somebody else has the section none may write.
+ */
+static void heed_expulsion(struct vmshm_dev *dev)
+{
+	if (!vmshm_is_expelled(dev))
+		return;
+	if (!dev->expelled_by) {
+		dev_warn(&dev->pdev->dev, "%s: %u processes lose the segment\n",
+			 vmshm_is_arbiter(dev) ? "the host marked this VM as gone" :
+						 "the section of this VM was given to somebody else",
+			 dev->members);
+		dev->expelled_by = (jiffies + EXPELLED_JIFFIES) | 1;
+		vmshm_notify(dev, VMSHM_EVENT_EXPELLED);
+	}
+	if (dev->members && !dev->woke && vmshm_is_arbiter(dev) &&
+	    time_before(jiffies, dev->expelled_by))
+		return;
+	vmshm_expel(dev);
+}
+
 /* The host's side of the attachment. */
 static void heed_host(struct vmshm_dev *dev)
 {
@@ -115,6 +138,8 @@ void vmshm_beat(struct work_struct *work)
 	if (!dev->gone && !dev->asleep) {
 		if (dev->generation)
 			heed_host(dev);
+		heed_expulsion(dev);
+		dev->woke = false;
 		if (dev->usable && dev->taken) {
 			struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 

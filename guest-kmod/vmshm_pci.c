@@ -308,13 +308,14 @@ static int __maybe_unused vmshm_suspend(struct device *d)
 	return 0;
 }
 
-/* The device may have been reset, and the host may have the memory. */
+/* The device may have been reset, the host may have the memory, or have marked the VM as gone. */
 static int __maybe_unused vmshm_resume(struct device *d)
 {
 	struct vmshm_dev *dev = dev_get_drvdata(d);
 
 	down_write(&dev->lock);
 	dev->asleep = false;
+	dev->woke = true;
 	up_write(&dev->lock);
 	if (dev->vector)
 		vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, U32_MAX);

@@ -98,6 +98,9 @@ static int section_take(struct vmshm_dev *dev)
 	u32 slot;
 	int rc;
 
+	dev->marked_gone = shared_load(&vmshm_mark_of(dev, dev->vm)->gone);
+	if (shared_load(&vmshm_mark_of(dev, dev->vm)->mark) == VMSHM_MARK_GONE)
+		return -EHOSTDOWN;
 	arbiter = READ_ONCE(own->arbiter);
 	live = live_print(dev);
 	if (READ_ONCE(own->state) == VMSHM_SECTION_UP && live) {
@@ -140,6 +143,7 @@ static void drop(struct vmshm_dev *dev)
 	vmshm_pins_forget(dev);
 	vmshm_zap(dev, 0, dev->bytes);
 	vmshm_header_drop(dev);
+	dev->expelled_by = 0;
 	dev->old_pins = dev->features & VMSHM_FEATURE_PAGES;
 }
 
@@ -228,6 +232,31 @@ void vmshm_section_lost(struct vmshm_dev *dev)
 	drop(dev);
 }
 
+bool vmshm_is_arbiter(const struct vmshm_dev *dev)
+{
+	return READ_ONCE(vmshm_section_of(dev, dev->vm)->arbiter) == dev->epoch;
+}
+
+bool vmshm_is_expelled(const struct vmshm_dev *dev)
+{
+	const struct vmshm_vm_mark *mark;
+
+	if (!dev->usable || !dev->taken)
+		return false;
+	mark = vmshm_mark_of(dev, dev->vm);
+	return dev->expelled_by || !vmshm_is_arbiter(dev) ||
+	       shared_load(&mark->mark) == VMSHM_MARK_GONE ||
+	       READ_ONCE(mark->gone) != dev->marked_gone;
+}
+
+void vmshm_expel(struct vmshm_dev *dev)
+{
+	if (vmshm_is_arbiter(dev))
+		vmshm_section_shut(dev);
+	else
+		vmshm_section_lost(dev);
+}
+
 u32 vmshm_slot_hold(struct vmshm_dev *dev)
 {
 	static const u8 no_job[16];
@@ -314,12 +343,15 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 		return -EISCONN;
 	if (dev->leaving || !is_granted(dev))
 		return -ENODEV;
+	/* While nobody used the module, somebody without it may have taken the section. */
+	if (vmshm_is_expelled(dev)) {
+		if (dev->members)
+			return -EHOSTDOWN;
+		vmshm_expel(dev);
+	}
 	if (is_held(dev))
 		return -EBUSY;
 	rc = vmshm_header_read(dev);
-	/* While nobody used the module, somebody without it may have taken the section. */
-	if (!rc && !dev->members && dev->taken)
-		dev->taken = READ_ONCE(vmshm_section_of(dev, dev->vm)->arbiter) == dev->epoch;
 	if (!rc && !dev->taken)
 		rc = section_take(dev);
 	if (rc)
@@ -343,7 +375,7 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 	slot_free(file);
 	vmshm_window_collect(dev);
 	/* The host, or the end of the device, may wait for the last one. */
-	if (!dev->members && (dev->leaving || dev->detach_by)) {
+	if (!dev->members && (dev->leaving || dev->detach_by || dev->expelled_by)) {
 		wake_up_all(&dev->wait);
 		mod_delayed_work(system_wq, &dev->beat, 0);
 	}

@@ -58,7 +58,8 @@ struct vmshm_describe {
 /* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
  * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), ENODEV (also while the
  * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
- * that lay there before the host took the memory: RDMA, a pipe, a GPU), EINTR, EPROTO, ENXIO.
+ * that lay there before the host took the memory: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
+ * marked this VM as gone), EINTR, EPROTO, ENXIO.
  * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables.
  */
 struct vmshm_join {
@@ -149,6 +150,9 @@ struct vmshm_wait {
 #define VMSHM_EVENT_DETACH	(1U << 1) /* the host wants the memory back: leave */
 #define VMSHM_EVENT_ATTACH	(1U << 2) /* there is memory (again) to join: describe anew */
 #define VMSHM_EVENT_GONE	(1U << 3) /* the device was unplugged */
+#define VMSHM_EVENT_EXPELLED	(1U << 4) /* the host marked this VM as gone, or somebody else got its
+					   * section: leave
+					   */
 
 #define VMSHM_IOC_DESCRIBE	_IOR('V', 0x40, struct vmshm_describe)
 #define VMSHM_IOC_JOIN		_IOWR('V', 0x41, struct vmshm_join)

@@ -16,8 +16,12 @@ static int set_mark(struct vmshm_segment *s, uint32_t vm, uint32_t mark, struct 
     entry = (struct vmshm_vm_mark *) (header + VMSHM_MARK_OFFSET) + vm;
     entry->changed_sec = (uint64_t) time(NULL);
     entry->changes += 1;
-    /* Last: who sees the mark sees what belongs to it. */
+    /* Who sees the mark sees what belongs to it; but the VM itself, when it joins, reads the count and
+     * then the mark, and must not find a new count with an old mark. */
     __atomic_store_n(&entry->mark, mark, __ATOMIC_RELEASE);
+    if (VMSHM_MARK_GONE == mark) {
+        __atomic_store_n(&entry->gone, entry->gone + 1, __ATOMIC_RELEASE);
+    }
     munmap(header, VMSHM_HEADER_BYTES);
     return VMSHM_OK;
 }
@@ -68,7 +72,8 @@ const struct ctl_command ctl_mark_vm = {
     "mark-vm", "tell the other VMs that one started or stopped",
     "mark-vm --vm N up|gone|unknown PATH\n"
     "Set the host's mark of a VM, as a libvirt hook does when the VM starts or stops. A VM marked\n"
-    "gone counts as dead at once: others give up its connections and reuse what it read.\n\n"
+    "gone counts as dead at once: others give up its connections and reuse what it read. If it does run,\n"
+    "its processes lose the segment, and new ones get it when it is marked otherwise.\n\n"
     "  --vm N   the VM's id\n",
     mark_vm
 };

@@ -474,6 +474,47 @@ own_tables_overwritten() {
     poke $(($(peek 0x400 8) + 32)) 8 0
 }
 
+# ------------------------------------------------------------------ the section is its no more
+
+is_expelled() { # AGENT
+    expect "$1" "wait 3000" ok && (($(value events) & 16)) ||
+        { echo "  $1 is not told: $reply" >>"$work/why"; return 1; }
+}
+
+# The host marks guest 0 as gone although it runs: guest 1 may hand out again what x reads.
+marked_while_running() {
+    local yat yindex
+    meet && expect y "alloc 196608 private" ok || return 1
+    yindex=$(value index) yat=$(value offset)
+    expect y "map p $yat 196608 w" ok && expect y "fill p 0x28" ok &&
+        expect x "find 1 $yslot $yindex 1" ok && expect x "map p $yat 196608 r" ok &&
+        expect x "check p 0x28" ok && expect x "drain 700" ok || return 1
+    agent z 0 1000
+    expect z open ok && mark 0 gone && is_expelled x && expect z "join 1" EHOSTDOWN &&
+        within 5000 expect x "read p" SIGBUS && expect x "read c" SIGBUS &&
+        expect x "alloc 65536 private" ENOTCONN && expect x "join 1" EHOSTDOWN &&
+        logged 0 'the host marked this VM as gone: 1 processes lose the segment' || return 1
+    expect y "release 1 $yindex" ok && within 2000 window_state y "$yindex" 0 1 &&
+        expect y "proc 0 $slot" "ok state=3" || return 1
+    mark 0 up && expect x "join 1" ok && expect z "join 1" ok && expect x "drain 700" ok || return 1
+    # As while it was paused.
+    mark 0 gone && mark 0 up && is_expelled x && is_expelled z && expect x leave ok && expect z leave ok &&
+        within 5000 expect x "join 1" ok && mark 0 unknown && expect x "drain 700" ok &&
+        expect x "alloc 65536 private" ok
+}
+
+# Its section is another's: as when the host started a second VM of its id while it was paused.
+given_to_another() {
+    local section=$(($(peek 0x400 8)))
+    meet && expect x "drain 700" ok || return 1
+    poke $((section + 24)) 8 4711
+    within 2000 expect x "read c" SIGBUS && is_expelled x && expect x "alloc 65536 private" ENOTCONN || return 1
+    [[ $(peek $((section + 24)) 8) == 4711 && $(peek $((section + 4096 + slot * 128)) 4) == 1 ]] ||
+        { echo "it wrote in the other's section" >>"$work/why"; return 1; }
+    logged 0 'the section of this VM was given to somebody else: 1 processes' &&
+        expect x "join 1" ok && expect x "alloc 65536 private" ok
+}
+
 # ------------------------------------------------------------------ module, driver, device
 
 reload_makes_an_epoch() {

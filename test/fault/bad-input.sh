@@ -159,6 +159,11 @@ fi
 bad "VM id used twice in one job" "" "$id=0 $lock" 'Two virtual machines (or containers' \
     "$segment" 'an id of its own'
 
+"$ctl" mark-vm --vm 0 gone "$segment"
+bad "VM marked as gone" "" "" 'The host has marked this VM as gone' "$segment" 'Field:  mark' \
+    'vmshmctl mark-vm --vm N up'
+"$ctl" mark-vm --vm 0 up "$segment"
+
 # ---------------------------------------------------------------------------------- no room in it
 new_segment "$segment" --procs 1
 bad "no process slot" "" "$id=0" "This VM's section of the shared segment is full" "$segment" \

@@ -177,8 +177,9 @@ start=$(now_ms)
 end_case mark
 took=$(($(written_ms "$work/mark.log") - start))
 if failed_by_itself && ((took < 10000)) \
-    && says_lost "$work/mark.log" 1 'the host marked its VM as gone' 'is gone'; then
-    pass "VM marked as gone by the host: the job ends after $took ms and names the peer"
+    && { has_texts "$work/mark.log" 'lost the segment' 'the host marked this VM as gone' \
+        || says_lost "$work/mark.log" 1 'the host marked its VM as gone' 'is gone'; }; then
+    pass "VM marked as gone by the host: the job ends after $took ms and says so"
 else
     echo "(exit status $rc after $took ms)" >>"$work/mark.log"
     fail "VM marked as gone by the host" "$work/mark.log"

@@ -57,13 +57,14 @@ new_segment() { # [FILE [OPTION...]]
 run_as=() # a command that starts mpirun as somebody else
 
 # Starts a job in the background: job_pid. Its output goes to LOG. The words of RANK0 and RANK1 are
-# variables for one rank, which is in the VM of its number.
+# variables for one rank, which is in the VM of its number. The directory is its own: of two mpiruns that
+# make that of their user at one time one fails.
 start_job() { # LOG SECONDS RANK0 RANK1 PROGRAM [ARGUMENT...]
     local log=$1 seconds=$2 rank0 rank1
     read -ra rank0 <<<"OMPI_MCA_common_vmshm_vm_id=0 $3"
     read -ra rank1 <<<"OMPI_MCA_common_vmshm_vm_id=1 $4"
     shift 4
-    timeout "$seconds" ${run_as[@]+"${run_as[@]}"} mpirun \
+    TMPDIR=$(mktemp -d "$work/tmp/XXXXXX") timeout "$seconds" ${run_as[@]+"${run_as[@]}"} mpirun \
         -np 1 env "${rank0[@]}" "$@" : -np 1 env "${rank1[@]}" "$@" \
         >"$log" 2>&1 </dev/null &
     job_pid=$!

@@ -142,15 +142,18 @@ scenario "nobody joins while pages are pinned from before" nobody_joins_above_pi
 dismiss_all
 
 carried "a job runs" "$lab_segment" 500 100000 guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true
-read -r before _ < <(counters "$lab_segment")
-limit=90 guests self,vader,vmshm 2 "$programs/vt_pingpong" --sizes 4K --iters 200000 >"$work/job" 2>&1 &
-job=$!
 has_sent() {
     local messages
     read -r messages _ < <(counters "$lab_segment")
     ((messages > before + 1000))
 }
-until_ 60 has_sent || true
+job_under_way() { # its number in job
+    read -r before _ < <(counters "$lab_segment")
+    limit=90 guests self,vader,vmshm 2 "$programs/vt_pingpong" --sizes 4K --iters 200000 >"$work/job" 2>&1 &
+    job=$!
+    until_ 60 has_sent || true
+}
+job_under_way
 "$qmp" "/run/vmshm-lab/$lab/qmp-1" set:/machine/peripheral/vmshm-device,detach,true >"$work/qmp" 2>&1 || cat "$work/qmp"
 rc=0
 wait "$job" || rc=$?
@@ -168,6 +171,20 @@ ended_with "a job that begins then is told" "$rc" 'the host has its memory back'
 until_ 10 attached_is true || true
 carried "after it was given back a job runs" "$lab_segment" 500 100000 \
     guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true
+
+job_under_way
+"$prefix/bin/vmshmctl" mark-vm --vm 1 gone "$lab_segment"
+rc=0
+wait "$job" || rc=$?
+ended_with "a job ends with the reason when the host marks a VM of it as gone" "$rc" \
+    'marked \(its\|this\) VM as gone' "$work/job"
+rc=0
+guests self,vmshm 2 "$programs/vt_sizes" --quick >"$work/job" 2>&1 || rc=$?
+ended_with "a job that begins then is told" "$rc" 'The host has marked this VM as gone' "$work/job"
+"$prefix/bin/vmshmctl" mark-vm --vm 1 up "$lab_segment"
+carried "marked as up, it runs jobs" "$lab_segment" 500 100000 \
+    guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true
+
 for k in 0 1; do
     "$vmlab" ssh --name "$lab" "$k" -- dmesg >"$work/dmesg" 2>&1 || true
     if grep -E 'WARNING:|BUG:|Oops|general protection' "$work/dmesg" >"$work/why"; then

@@ -1,8 +1,8 @@
 #!/bin/bash
 # A guest under the patched QEMU sleeps (S3) while its process and one in another guest have windows of each
 # other: the other one reads on, and after the waking all goes on, interrupts included. A guest whose
-# memory is asked for while it sleeps wakes up without it. Hibernation is refused while the segment is in
-# use.
+# memory is asked for while it sleeps, or that is marked as gone, wakes up without it. Hibernation is refused
+# while the segment is in use.
 # Time limit: 240 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/fault/small-guest.sh
@@ -88,6 +88,20 @@ expect "b does not hibernate with the segment in use" b until_ 20 console_has b 
 expect "and says why" b until_ 5 console_has b 'cannot hibernate'
 other=$(beats 1)
 expect "its heart beats on" b until_ 20 beats_on 1 "$other"
+
+# The host takes a VM that sleeps for gone: others may hand out again what it reads.
+expect "b sleeps, too" b falls_asleep b
+other=$(beats 1)
+"$prefix/bin/vmshmctl" mark-vm --vm 1 gone "$segment"
+tell b system_wakeup
+expect "b wakes up without the segment" b until_ 20 console_has b '^the mapping was taken'
+expect "and lives" b until_ 20 console_has b '^awake'
+if [[ $(beats 1) == "$other" ]]; then
+    pass "nothing ran before it was taken"
+else
+    echo "its heart beat: $other, then $(beats 1)" >"$work/why"
+    fail "nothing ran before it was taken" "$work/why"
+fi
 
 consoles_are_sound
 closing_line

@@ -747,6 +747,8 @@ static void mark_vm(void **state)
         assert_string_equal(string(vm_of(json, 0), "mark"), "unknown");
         cJSON_Delete(json);
         assert_int_equal(peek(path, VMSHM_MARK_OFFSET + 64 + 4, 4), i + 1);
+        assert_int_equal(peek(path, VMSHM_MARK_OFFSET + 64 + offsetof(struct vmshm_vm_mark, gone), 4),
+                         0 == i ? 0 : 1);
     }
     must(*state, "check", path);
     expect_status(run(*state, "mark-vm", "--vm", "2", "up", path), 2);

@@ -244,3 +244,26 @@ int unit_wait(pid_t pid)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
+
+int unit_setup_segment(void **state)
+{
+    unit_setup(state);
+    unit_segment(unit_path(*state, "segment"), UNIT_SECTION, 0);
+    return 0;
+}
+
+uint32_t unit_alloc(struct vmshm_member *m, uint64_t bytes, uint64_t *offset)
+{
+    struct vmshm_error e = { 0 };
+    uint32_t index;
+
+    if (VMSHM_OK != vmshm_window_alloc(m, bytes, VMSHM_KIND_PRIVATE, &index, offset, &e)) {
+        fail_msg("%s: %s", e.field, e.detail);
+    }
+    return index;
+}
+
+uint32_t unit_window_state(const struct vmshm_member *m, uint32_t index)
+{
+    return vmshm_window_of(&m->segment, m->id.vm, index)->state;
+}

@@ -40,6 +40,11 @@ void unit_image_seal(uint8_t image[VMSHM_CHECKED_BYTES]);
 /* A segment of 2 VMs, 8 processes and 64 windows each. */
 void unit_segment(const char *path, uint64_t section_bytes, uint64_t open_bytes);
 
+/* cmocka setup: a directory with such a segment, of sections of 16 MiB without an open half. */
+int unit_setup_segment(void **state);
+#define UNIT_SECTION (16 * UNIT_MIB)
+#define UNIT_HEAP    (14 * UNIT_MIB)    /* the tables take 2 MiB */
+
 /* A fake root directory below dir whose kernel has this boot id; returns its path (eight are kept
  * at a time). */
 const char *unit_root(const char *dir, const char *name, const char *boot_id);
@@ -54,6 +59,10 @@ void unit_join(const char *dir, uint32_t vm, const char *boot, struct vmshm_memb
 /* Join until the slot is `slot`: which free slot is handed out first is not the tests' business. */
 void unit_join_slot(const char *dir, uint32_t vm, const char *boot, uint32_t slot,
                     struct vmshm_member *m);
+
+/* A private window, which there must be room for: its index, and its place. */
+uint32_t unit_alloc(struct vmshm_member *m, uint64_t bytes, uint64_t *offset);
+uint32_t unit_window_state(const struct vmshm_member *m, uint32_t index);
 
 /* A control window with its header, published. Returns its index. */
 uint32_t unit_publish(struct vmshm_member *m);

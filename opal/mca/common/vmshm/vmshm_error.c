@@ -40,6 +40,9 @@ static const struct {
         "(`vmshmctl create --vms`)." },
     [VMSHM_ERR_VM_ID_TWICE] = { "vm id twice",
         "Give each VM (and each container with its own lock directory) an id of its own." },
+    [VMSHM_ERR_MARKED] = { "vm marked gone",
+        "Tell the segment on the host that the VM runs: `vmshmctl mark-vm --vm N up`, in libvirt's "
+        "hook beside the one that marks it as gone." },
     [VMSHM_ERR_FULL] = { "section full",
         "`vmshmctl show` tells who holds what: end jobs that are left over, mark VMs that are off "
         "(`vmshmctl mark-vm --vm N gone`), or create a larger segment." },

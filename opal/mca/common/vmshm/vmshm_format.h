@@ -114,7 +114,8 @@ struct vmshm_vm_mark {
     uint32_t mark;
     uint32_t changes;           /* counts the marks set so far */
     uint64_t changed_sec;       /* host's wall clock */
-    uint8_t  reserved[48];
+    uint32_t gone;              /* counts how often it was marked as gone; written after the mark */
+    uint8_t  reserved[44];
 };
 
 /* ------------------------------------------------------------- section, written by its own VM */

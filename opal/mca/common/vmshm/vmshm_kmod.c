@@ -129,6 +129,9 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
         case ENODEV:
             return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", "the device was "
                               "unplugged, or the host has its memory back or asks for it");
+        case EHOSTDOWN:
+            return vmshm_fail(e, VMSHM_ERR_MARKED, m->segment.path, "mark", "the host has marked "
+                              "this VM (%u) as gone", m->segment.id.vm);
         case EBUSY:
             return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", "a process, a "
                               "device or a pipe of this VM still has pages pinned that lay there "
@@ -242,15 +245,11 @@ const char *vmshm_kmod_lost(struct vmshm_member *m)
     if (0 != (w.events & VMSHM_EVENT_GONE)) {
         return "its device was unplugged from this VM";
     }
+    if (0 != (w.events & VMSHM_EVENT_EXPELLED)) {
+        return "the host marked this VM as gone, or gave its section to another one";
+    }
     if (0 != (w.events & (VMSHM_EVENT_DETACH | VMSHM_EVENT_ATTACH))) {
         return "the host took its memory back, to migrate this VM";
     }
     return NULL;
-}
-
-void vmshm_kmod_let_go(struct vmshm_member *m)
-{
-    (void) mmap(m->segment.base, m->segment.total_bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-    vmshm_kmod_leave(m);
 }

@@ -37,6 +37,5 @@ uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uin
                          uint64_t offset, uint64_t length, struct vmshm_window *w);
 
 const char *vmshm_kmod_lost(struct vmshm_member *m);
-void vmshm_kmod_let_go(struct vmshm_member *m);
 
 #endif

@@ -7,12 +7,28 @@
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 static struct vmshm_section *own_section(const struct vmshm_member *m)
 {
     return vmshm_section_of(&m->segment, m->id.vm);
+}
+
+/* Who may write the section's tables: the processes of one boot that share one lock file. Inodes of
+ * VMs made from one image are alike, epochs are not. */
+static uint64_t arbiter_of(const struct vmshm_member *m)
+{
+    const uint64_t who[3] = { m->lock.device, m->lock.inode, m->id.epoch };
+    const uint64_t hash = vmshm_fnv1a(VMSHM_FNV_START, who, sizeof who);
+
+    return 0 == hash ? 1 : hash;
+}
+
+static bool is_arbiter(const struct vmshm_member *m)
+{
+    return arbiter_of(m) == vmshm_load_acquire(&own_section(m)->arbiter);
 }
 
 /* A slot is nobody's when the kernel says so, whatever its owner managed to write. The state comes
@@ -55,7 +71,7 @@ static int reap_locked(struct vmshm_member *m)
 int vmshm_reap(struct vmshm_member *m)
 {
     struct vmshm_error e;
-    int dead;
+    int dead = 0;
 
     if (m->segment.managed) {
         return 0;
@@ -63,8 +79,10 @@ int vmshm_reap(struct vmshm_member *m)
     if (VMSHM_OK != vmshm_lock_enter(&m->lock, &e)) {
         return 0;
     }
-    dead = reap_locked(m);
-    vmshm_window_collect(m);
+    if (is_arbiter(m)) {
+        dead = reap_locked(m);
+        vmshm_window_collect(m);
+    }
     vmshm_lock_leave(&m->lock);
     return dead;
 }
@@ -106,16 +124,6 @@ static uint64_t live_print(const struct vmshm_member *m)
         }
     }
     return print;
-}
-
-/* Who may write the section's tables: the processes of one boot that share one lock file. Inodes of
- * VMs made from one image are alike, epochs are not. */
-static uint64_t arbiter_of(const struct vmshm_member *m)
-{
-    const uint64_t who[3] = { m->lock.device, m->lock.inode, m->id.epoch };
-    const uint64_t hash = vmshm_fnv1a(VMSHM_FNV_START, who, sizeof who);
-
-    return 0 == hash ? 1 : hash;
 }
 
 static int id_twice(const struct vmshm_member *m, struct vmshm_error *e)
@@ -233,7 +241,7 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     proc->bytes = 0;
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
     vmshm_fence_store_load();
-    if (vmshm_load_acquire(&own_section(m)->arbiter) != arbiter_of(m)) {
+    if (!is_arbiter(m)) {
         /* The other one may have taken the very slot by now. */
         if (proc->nonce == m->nonce) {
             bury(m, slot, VMSHM_PROC_LEFT);
@@ -244,6 +252,18 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     vmshm_fetch_add(&own_section(m)->changes, 1);
     m->joined = true;
     return VMSHM_OK;
+}
+
+/* The count before the mark, which `vmshmctl mark-vm` writes the other way round. */
+static int check_mark(struct vmshm_member *m, struct vmshm_error *e)
+{
+    const struct vmshm_vm_mark *mark = vmshm_mark_of(&m->segment, m->id.vm);
+
+    m->marked_gone = vmshm_load_acquire(&mark->gone);
+    return VMSHM_MARK_GONE == vmshm_load_acquire(&mark->mark)
+           ? vmshm_fail(e, VMSHM_ERR_MARKED, m->segment.path, "mark", "the host has marked this VM "
+                        "(%u) as gone", m->id.vm)
+           : VMSHM_OK;
 }
 
 int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struct vmshm_error *e)
@@ -270,6 +290,10 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
         goto close_segment;
     }
     rc = vmshm_segment_own(&m->segment, m->id.vm, e);
+    if (VMSHM_OK != rc) {
+        goto close_segment;
+    }
+    rc = check_mark(m, e);
     if (VMSHM_OK != rc) {
         goto close_segment;
     }
@@ -315,9 +339,11 @@ void vmshm_leave(struct vmshm_member *m)
     }
     /* Without the mutex the next process of the VM finds the slot unclaimed and reaps it. */
     if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
-        bury(m, m->slot, VMSHM_PROC_LEFT);
+        if (is_arbiter(m)) {
+            bury(m, m->slot, VMSHM_PROC_LEFT);
+            vmshm_window_collect(m);
+        }
         vmshm_lock_unclaim(&m->lock, m->slot);
-        vmshm_window_collect(m);
         vmshm_lock_leave(&m->lock);
     }
     vmshm_lock_close(&m->lock);
@@ -345,15 +371,30 @@ void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
     vmshm_store_relaxed(&proc->bytes, bytes);
 }
 
+/* Others hand out again what a VM read that was marked as gone, also if it was marked otherwise since. */
+static bool is_marked_gone(const struct vmshm_member *m)
+{
+    const struct vmshm_vm_mark *mark = vmshm_mark_of(&m->segment, m->id.vm);
+
+    return VMSHM_MARK_GONE == vmshm_load_acquire(&mark->mark)
+           || vmshm_load_relaxed(&mark->gone) != m->marked_gone;
+}
+
 const char *vmshm_lost(struct vmshm_member *m)
 {
-    return m->segment.managed ? vmshm_kmod_lost(m) : NULL;
+    if (m->segment.managed) {
+        return vmshm_kmod_lost(m);
+    }
+    return !is_arbiter(m) ? "its section was given to another VM of this id, or was cleared"
+           : is_marked_gone(m) ? "the host marked this VM as gone" : NULL;
 }
 
 void vmshm_let_go(struct vmshm_member *m)
 {
+    (void) mmap(m->segment.base, m->segment.total_bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
     if (m->segment.managed) {
-        vmshm_kmod_let_go(m);
+        vmshm_kmod_leave(m);
     }
 }
 

@@ -25,6 +25,7 @@ struct vmshm_member {
     uint32_t generation;
     uint64_t nonce;
     uint8_t job[16];
+    uint32_t marked_gone;      /* how often the VM was, before the join */
     bool joined;
 };
 
@@ -70,8 +71,8 @@ void vmshm_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot);
 /* So much was sent since the join: for `vmshmctl show`. */
 void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes);
 
-/* Is the segment taken from this process, by the host that migrates the VM or by unplugging? Returns
- * why, NULL: it is still there. Called by one thread, which then lets go. */
+/* Is the segment taken from this process, by the host that migrates the VM or marked it as gone, or by
+ * unplugging? Returns why, NULL: it is still there. Called by one thread, which then lets go. */
 const char *vmshm_lost(struct vmshm_member *m);
 
 /* The segment's addresses are plain zeros from then on, so that no thread that still looks there comes
