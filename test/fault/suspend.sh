@@ -33,7 +33,7 @@ make_guest
 "$prefix/bin/vmshmctl" create --vms 2 --size 64M --procs 16 "$segment" >/dev/null
 for_sleep boot_patched a 0 ''
 # hibernating takes memory
-boot_patched b 1 '' -m 256M
+for_sleep boot_patched b 1 '' -m 256M
 expect "a hears b" a until_ 60 console_has a '^heard ' 3
 expect "b hears a" b until_ 30 console_has b '^heard ' 3
 if ((failed > 0)); then
