@@ -23,9 +23,10 @@ epoch() { # NAME: the last one it joined with
 make_guest
 "$prefix/bin/vmshmctl" create --vms 2 --size 64M --procs 16 "$segment" >/dev/null
 boot_patched a 0 --stubborn
-boot_patched b 1 ''
+boot_patched b 1 writer
 expect "a hears b" a until_ 60 console_has a '^heard ' 3
 expect "b hears a" b until_ 30 console_has b '^heard ' 3
+expect "b writes its memory" b until_ 30 console_has b '^written'
 if ((failed > 0)); then
     closing_line
     exit 1
@@ -45,6 +46,7 @@ expect "b is migrated" b until_ 60 migrated
 tell b quit
 expect "it finds memory again" c until_ 30 console_has c '^there is memory again'
 expect "it joins again" c until_ 20 console_has c '^joined '
+expect "it goes on to write its memory" c until_ 30 console_has c '^written' 2
 heard=$(console a | grep -c '^heard ' || true)
 expect "it hears a again" c until_ 20 console_has c '^heard ' 3
 expect "a hears it again" a until_ 20 console_has a '^heard ' $((heard + 3))

@@ -60,6 +60,7 @@ make_guest() {
     make_base
     gcc -static -O1 -I "$top/opal/mca/common/vmshm" -I "$top/guest-kmod" -o "$tree/mover" \
         "$top/test/fault/mover.c"
+    gcc -static -O1 -o "$tree/writer" "$top/test/fault/writer.c"
     cat >"$tree/init" <<'END'
 #!/bin/busybox sh
 /bin/busybox mkdir -p /proc /sys /dev
@@ -74,6 +75,7 @@ insmod /vmshm.ko detach_seconds=3 $(grep -o 'vm_id=[0-9]*' /proc/cmdline)
 exec 5</dev/ttyS1
 stty raw -echo <&5
 cat <&5 | sh >/dev/console 2>&1 &
+grep -q writer /proc/cmdline && /writer &
 exec /mover $(grep -o -e --stubborn /proc/cmdline)
 END
     pack
