@@ -119,6 +119,8 @@ static int section_take(struct vmshm_dev *dev)
 	dev->dirty_end = length;
 	if (dev->features & VMSHM_FEATURE_WRITE_WINDOWS)
 		dev->dirty_end = min(READ_ONCE(own->dirty_end), length);
+	/* Who has the section next, perhaps without this module, goes by it. */
+	WRITE_ONCE(own->dirty_end, dev->dirty_end);
 	vmshm_window_inherit(dev);
 	for (slot = 0; slot < dev->header.procs; slot++) {
 		const struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);

@@ -474,6 +474,15 @@ own_tables_overwritten() {
     poke $(($(peek 0x400 8) + 32)) 8 0
 }
 
+# What was handed out must be zeroed by who has the section next, if that is a process without the module.
+handed_out_is_noted() {
+    local end
+    meet || return 1
+    end=$(peek $(($(peek 0x400 8) + 32)) 8)
+    ((end >= closed_at + length - $(peek 0x400 8) && end >= open_at + length - $(peek 0x400 8))) ||
+        { echo "dirty_end is $end, windows are at $closed_at and $open_at" >>"$work/why"; return 1; }
+}
+
 # ------------------------------------------------------------------ the section is its no more
 
 is_expelled() { # AGENT

@@ -306,6 +306,7 @@ scenario "pinned by the other guest, which released it" across_guests_pinned_rel
 scenario "pinned by the other guest, whose reader was killed" across_guests_pinned_killed
 scenario "events wake who waits in the other guest" events
 
+scenario "what was handed out stands in the section" handed_out_is_noted
 scenario "a VM is marked as gone while it runs" marked_while_running
 scenario "a VM's section is given to another" given_to_another
 scenario "entries that another VM forged" forged_entries
