@@ -60,6 +60,8 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 # shellcheck source=guest-kmod/selftest/scenarios.sh
 . "$top/guest-kmod/selftest/scenarios.sh"
+# shellcheck source=guest-kmod/selftest/scenarios_end.sh
+. "$top/guest-kmod/selftest/scenarios_end.sh"
 
 wanted() { # NAME
     local name
