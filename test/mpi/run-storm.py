@@ -8,7 +8,7 @@ tells whose fault it is.
 
     run-storm.py --seeds 1..20 --np 4                   20 plans over vmshm, 4 ranks in 4 pretended VMs
     run-storm.py --seconds 60 --np 2,4 --fresh          new seeds for a minute; they are printed
-    run-storm.py --seeds 17:3-9,12 --repeat 50          some operations of a plan, again and again
+    run-storm.py --seeds 17:3-9,12 --again 10           some operations of a plan, for 10 seconds
     run-storm.py --lab NAME --seeds 1..5                in the guests of a lab that is up (test/lab/vmlab)
 
 Exit status: 0 all passed, 1 something failed, 2 wrong usage.
@@ -45,7 +45,8 @@ def arguments():
     p.add_argument("--ops", type=int, default=150, help="operations of a plan")
     p.add_argument("--max", default="8M", help="bytes of the largest message")
     p.add_argument("--threads", type=int, default=1, help="that call MPI in each rank")
-    p.add_argument("--repeat", type=int, default=1, help="each plan so many times")
+    p.add_argument("--again", type=int, default=0, metavar="SECONDS",
+                   help="run the seeds again and again for so long")
     p.add_argument("--tiny", action="store_true", help="one small window, rings of 8 slots, no pool")
     p.add_argument("--mca", action="append", default=[], metavar="NAME=VALUE", help="an MCA parameter")
     p.add_argument("--btl", default="", help="default: self,vmshm; in a lab self,vader,vmshm")
@@ -146,21 +147,21 @@ class Launcher:
         return ["mpirun", "--oversubscribe", "--bind-to", "none", "-np", str(np), "--mca", "pml", "ob1",
                 "--mca", "btl", btl or "self,vmshm", *words, os.path.join(HERE, "as-vm.sh"), a.program], env
 
-    def run(self, np, plans, repeat=1, seconds=0, btl="", watchdog=0):
+    def run(self, np, plans, again=0, seconds=0, btl="", watchdog=0):
         a = self.a
         watchdog = watchdog or a.watchdog
         command, env = self.command(np, btl)
         command += ["--plans", plans, "--ops", str(a.ops), "--max", a.max, "--threads", str(a.threads),
                     "--watchdog", str(watchdog)]
-        if repeat > 1:
-            command += ["--repeat", str(repeat)]
+        if again:
+            command += ["--again", str(again)]
         if seconds:
             command += ["--for", str(seconds)]
         if btl and "vmshm" not in btl:
             command += ["--allow-ob1-overrun"]
         start = time.monotonic()
         # The program's own watchdog speaks first; a launch of many plans may take long.
-        limit = seconds + 120 + watchdog * (1 + len(expand(plans)) * repeat)
+        limit = seconds + again + 60 + watchdog * (1 + len(expand(plans)))
         with open(os.path.join(self.work, "output"), "w+b") as output:
             self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output,
                                           stderr=subprocess.STDOUT, env={**os.environ, **env},
@@ -192,7 +193,6 @@ def expand(plans):
 
 def ranges(numbers):
     """3,4,5,9 as 3-5,9"""
-    numbers = sorted(numbers)
     out = []
     for n in numbers:
         if out and out[-1][1] == n - 1:
@@ -220,70 +220,60 @@ class Shrinker:
         self.launcher = launcher
         self.np = np
         self.words = words
-        self.repeat = 1
+        self.again = 0
         self.end = time.monotonic() + launcher.a.shrink_seconds
         self.last = None
         self.trials = 0
 
-    def fails(self, words, tries=1):
-        for _ in range(tries):
-            self.trials += 1
-            result = self.launcher.run(self.np, "+".join(words), repeat=self.repeat,
-                                       watchdog=min(30, self.launcher.a.watchdog))
-            if not result.ok:
-                self.last = result
-                return True
-        return False
-
-    def time_left(self):
-        return time.monotonic() < self.end
+    def fails(self, words):
+        self.trials += 1
+        result = self.launcher.run(self.np, "+".join(words), again=self.again,
+                                   watchdog=min(30, self.launcher.a.watchdog))
+        if not result.ok:
+            self.last = result
+        return not result.ok
 
     def smaller(self, items, still_fails):
         """Delta debugging: without ever smaller pieces."""
         size = (len(items) + 1) // 2
-        while size >= 1 and len(items) > 1 and self.time_left():
-            at, found = 0, False
-            while at < len(items) and self.time_left():
+        while len(items) > 1:
+            at, before = 0, len(items)
+            while at < len(items):
+                if time.monotonic() > self.end:
+                    return items
                 rest = items[:at] + items[at + size:]
                 if rest and still_fails(rest):
-                    items, found = rest, True
+                    items = rest
                 else:
                     at += size
-            if size == 1 and not found:
+            if size == 1 and len(items) == before:
                 break
-            size = max(1, size // 2) if size > 1 or found else 0
+            size = max(1, min(size, len(items)) // 2)
         return items
 
     def shrink(self, first):
         ops = self.launcher.a.ops
         words = self.words
         if first.plan is not None:
-            alone = [w for w in words if int(w.split(":")[0]) == first.plan] or [str(first.plan)]
-            upto = words[:words.index(alone[0]) + 1] if alone[0] in words else words + alone
-            words = upto
-            start = time.monotonic()
-            for self.repeat in (1, 3, 10):
-                if self.fails(alone, tries=2):
-                    words = alone
+            alone = next((w for w in words if int(w.split(":")[0]) == first.plan), str(first.plan))
+            words = words[:words.index(alone) + 1] if alone in words else words + [alone]
+            # What fails in one run of some is looked for longer.
+            for self.again in (2, 5, 15):
+                if self.fails([alone]):
+                    words = [alone]
                     break
-            took = time.monotonic() - start
-            self.repeat = max(self.repeat, 1) if took > 8 else max(self.repeat, 3)
-            if words is not alone:
-                self.repeat = 1
+            else:
+                self.again = 0
         if len(words) > 1:
-            words = self.smaller(words, lambda rest: self.fails(rest, tries=2))
-        for i in range(len(words)):
-            seed = words[i].split(":")[0]
+            words = self.smaller(words, self.fails)
+        self.again = max(self.again, 3)
+        for i, word in enumerate(words):
+            seed = word.split(":")[0]
 
             def with_ops(rest, i=i, seed=seed):
                 return words[:i] + [f"{seed}:{ranges(rest)}"] + words[i + 1:]
 
-            def still_fails(rest):
-                # Few operations are done again and again in the same time.
-                self.repeat = max(self.repeat, min(100, 600 // len(rest)))
-                return self.fails(with_ops(rest), tries=2)
-
-            left = self.smaller(operations(words[i], ops), still_fails)
+            left = self.smaller(operations(word, ops), lambda rest: self.fails(with_ops(rest)))
             words = with_ops(left)
         return words
 
@@ -304,12 +294,12 @@ def failed(launcher, np, plans, result):
         if re.match(r"(storm|TIMEOUT|FAIL)", line):
             print(f"    {line}")
     sys.stdout.flush()
-    words, repeat = expand(plans), a.repeat
+    words, again = expand(plans), a.again
     if result.plan is not None and str(result.plan) not in words and ":" not in plans:
         words += [str(n) for n in range(int(words[-1]) + 1, result.plan + 1)]
     if not a.no_shrink:
         shrinker = Shrinker(launcher, np, words)
-        words, repeat = shrinker.shrink(result), shrinker.repeat
+        words, again = shrinker.shrink(result), shrinker.again
         if shrinker.last is None:
             print(f"    it did not fail again in {shrinker.trials} launches")
         else:
@@ -321,9 +311,9 @@ def failed(launcher, np, plans, result):
     for btl in filter(None, a.against.split(",")):
         if a.lab and btl == "vader":
             continue
-        other = launcher.run(np, small, repeat=repeat, btl=f"self,{btl}")
+        other = launcher.run(np, small, again=again, btl=f"self,{btl}")
         print(f"    over {btl}: {'passes' if other.ok else other.reason()}")
-    words = [f"--np {np}", f"--seeds {small}", f"--repeat {repeat}", f"--ops {a.ops}", f"--max {a.max}"]
+    words = [f"--np {np}", f"--seeds {small}", f"--again {again}", f"--ops {a.ops}", f"--max {a.max}"]
     for name in ("vms", "threads", "lab", "btl", "launcher"):
         value = getattr(a, name)
         if value and (name, value) != ("threads", 1):
@@ -346,7 +336,7 @@ def main():
     ok, all_plans, all_ops, seconds = True, 0, 0, 0.0
     counts = [int(n) for n in a.np.split(",")]
     for np in counts:
-        result = launcher.run(np, plans, repeat=a.repeat, seconds=a.seconds // len(counts))
+        result = launcher.run(np, plans, again=a.again, seconds=a.seconds // len(counts))
         if result.skipped:
             print(f"skip storm np={np} {result.skipped[1]}")
         elif result.ok:

@@ -7,6 +7,7 @@
  * --max BYTES       size of the largest message (default 8M; with --quick 1M)
  * --threads T       T threads that call MPI (default 1)
  * --repeat N        all of it N times
+ * --again SECONDS   all of it again and again for so long
  * --for SECONDS     go on with the seeds behind the last one for so long
  * --thresholds A,.. more sizes at which something changes (as VT_THRESHOLDS)
  * --allow-ob1-overrun  do not look behind buffers that are too short: see vt_truncate.c
@@ -60,7 +61,7 @@ int main(int argc, char **argv)
 {
     struct storm_choice *choices;
     const char *text;
-    double start, seconds;
+    double start, seconds, again;
     long long repeat;
     const size_t *thresholds;
     size_t n, more;
@@ -73,6 +74,7 @@ int main(int argc, char **argv)
     max = (size_t) vt_arg_num("--max", VT_Q(8 << 20, 1 << 20));
     threads = (int) vt_arg_num("--threads", 1);
     repeat = vt_arg_num("--repeat", 1);
+    again = (double) vt_arg_num("--again", 0);
     seconds = (double) vt_arg_num("--for", 0);
     storm_allow_overrun = vt_flag("--allow-ob1-overrun");
     show = vt_flag("--show");
@@ -95,7 +97,7 @@ int main(int argc, char **argv)
     MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     MPI(MPI_Comm_set_errhandler(storm_wilds, MPI_ERRORS_RETURN));
     start = vt_now();
-    for (long long i = 0; i < repeat; ++i) {
+    for (long long i = 0; i < repeat || (0 < again && time_left(start + again)); ++i) {
         for (size_t k = 0; k < n; ++k) {
             run(&choices[k]);
         }

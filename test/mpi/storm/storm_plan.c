@@ -246,7 +246,8 @@ static void draw_message(struct storm_plan *plan, const struct storm_mix *mix, s
         m->recv.blocking = true;
         m->recv.end = m->recv.start;
     }
-    if ((STORM_PLAIN == op->how || STORM_LATE == op->how) && 0 < m->elements
+    /* Of oneself ob1 gets all of a message, however short the buffer is. */
+    if ((STORM_PLAIN == op->how || STORM_LATE == op->how) && 0 < m->elements && m->src != m->dst
         && STORM_FREE != m->send.finish && storm_percent(mix->truncated, random)) {
         m->room = vt_rand_below(random, m->elements);
     }
