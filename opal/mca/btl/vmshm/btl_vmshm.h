@@ -117,6 +117,7 @@ struct mca_btl_base_endpoint_t {
     uint32_t taking;                    /* polls, one within the other, that take from it */
     struct vmshm_head *my_head;
     uint64_t consumed;                  /* what my_head says */
+    size_t unshown;                     /* bytes taken since then */
     uint64_t head_offset;
 
     mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first */
