@@ -31,6 +31,7 @@ cleanup() {
     for name in "$A" "$B"; do
         [[ -d /run/vmshm-lab/$name ]] && lab down --name "$name" 2>/dev/null
     done
+    umount "$OUT/noexec" 2>/dev/null
     rm -rf "$OUT" "${OWN[@]}" "$REPO/build/lab/coherent.$$" "$REPO/build/lab/written.$$"
 }
 trap cleanup EXIT
@@ -101,19 +102,23 @@ run lab up --share "$OUT/"$'new\nline' --name "$A"
 check "a share with a line break in its name is refused" eval 'is "$rc" 1 && has err "control character"'
 
 # What cannot be built is refused by demo and check before they install or build anything.
-placed() { # NAME DIRECTORY
-    local name=$1 dir=$2 program
+placed() { # NAME DIRECTORY TEXT
+    local name=$1 dir=$2 text=$3 program
     mkdir -p "$dir/test/lab"
     cp "$REPO/demo" "$REPO/check" "$dir/"
     cp "$HERE/place.sh" "$dir/test/lab/"
     for program in demo check; do
-        run "$dir/$program"
+        run bash "$dir/$program"
         check "$program refuses $name" eval 'is "$rc" 1 && is "$(ls "$dir")" "check"$'"'\n'"'"demo"$'"'\n'"'"test" &&
-            has err "^$program: $dir, where this tree lies: .*move it to a directory without"'
+            has err "^$program: $dir, where this tree lies: .*$text"'
     done
 }
-placed "a path with a blank" "$OUT/a b"
-placed "a path with a colon" "$OUT/a:b"
+placed "a path with a blank" "$OUT/a b" "move it to a directory without"
+placed "a path with a colon" "$OUT/a:b" "move it to a directory without"
+mkdir "$OUT/noexec"
+mount -t tmpfs -o noexec,mode=755 tmpfs "$OUT/noexec"
+placed "a file system mounted with noexec" "$OUT/noexec" "mount -o remount,exec $OUT/noexec"
+umount "$OUT/noexec"
 check "refusals leave nothing" is "$(traces)" ""
 
 # ------------------------------------------------------------------ failed boot, interrupted boot
