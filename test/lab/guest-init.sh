@@ -72,6 +72,15 @@ host_directory() { # DIRECTORY 9P-TAG ro|rw
         mount -n -t 9p -o "$3,trans=virtio,version=9p2000.L,msize=512000,cache=none" "$2" "$1"
     fi
 }
+# A clone in a directory of one user, as /root is: jobs of other users of the guest must get there, too.
+# Nothing is mounted yet, so these are the guest's own.
+above=()
+for dir in "$PREFIX" "${VIEWS[@]}" "${SHARES[@]}"; do
+    while dir=${dir%/*}; [[ -n $dir ]]; do
+        [[ ! -d $dir ]] || above+=("$dir")
+    done
+done
+((${#above[@]} == 0)) || chmod o+x "${above[@]}"
 for i in "${!VIEWS[@]}"; do host_directory "${VIEWS[i]}" "view$i" ro; done
 for i in "${!SHARES[@]}"; do host_directory "${SHARES[i]}" "share$i" rw; done
 

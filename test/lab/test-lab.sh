@@ -22,6 +22,9 @@ OUT=$(mktemp -d)
 OWN=("$(mktemp -d /tmp/vmlab-share.XXXXXX)" "/tmp/vmlab share,$$" "$(mktemp -d /run/vmlab-share.XXXXXX)"
     "$(mktemp -d /dev/shm/vmlab-share.XXXXXX)")
 mkdir "${OWN[1]}"
+# and one below a directory that only root may enter
+CLOSED=$(mktemp -d /var/tmp/vmlab-share.XXXXXX)
+mkdir -m 755 "$CLOSED/share"
 A=ta$$ B=tb$$
 passed=0 failed=0
 
@@ -32,7 +35,7 @@ cleanup() {
         [[ -d /run/vmshm-lab/$name ]] && lab down --name "$name" 2>/dev/null
     done
     umount "$OUT/noexec" 2>/dev/null
-    rm -rf "$OUT" "${OWN[@]}" "$REPO/build/lab/coherent.$$" "$REPO/build/lab/written.$$"
+    rm -rf "$OUT" "${OWN[@]}" "$CLOSED" "$REPO/build/lab/coherent.$$" "$REPO/build/lab/written.$$"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -143,7 +146,8 @@ exec 200>"$OUT/high"
 flock 200
 start=$(date +%s%N)
 run flock "$OUT/held" timeout -k 5 120 "$HERE/vmlab" up --backend "$BACKEND" --name "$A" \
-    --share "$REPO/build" --share "${OWN[0]}" --share "${OWN[1]}" --share "${OWN[2]}" --share "${OWN[3]}"
+    --share "$REPO/build" --share "${OWN[0]}" --share "${OWN[1]}" --share "${OWN[2]}" --share "${OWN[3]}" \
+    --share "$CLOSED/share"
 exec 200>&-
 cd "$REPO/build/lab" || exit 1
 echo "     up of 2 guests: $(((${EPOCHREALTIME/./} * 1000 - start) / 1000000)) ms"
@@ -205,6 +209,10 @@ for own in "${OWN[@]}"; do
     check "a share at $own" eval 'is "$rc" 0 && is "$(<"$OUT/out")" "from the host" &&
         is "$(cat "$own/guest" 2>&1)" "from the guest"'
 done
+echo from the host >"$CLOSED/share/host"
+run lab ssh --name "$A" 1 -- setpriv --reuid=1000 --regid=1000 --clear-groups cat "$CLOSED/share/host"
+check "other users of a guest get to a share below a directory of root's" \
+    eval 'is "$rc" 0 && is "$(<"$OUT/out")" "from the host" && is "$(stat -c %a "$CLOSED")" 700'
 cd "${OWN[1]}" || exit 1
 run lab mpirun --name "$A" -np 2 cat host
 check "a job runs in such a share" eval 'is "$rc" 0 && is "$(sort -u "$OUT/out")" "from the host"'
