@@ -56,6 +56,8 @@ def arguments():
     p.add_argument("--launcher", help="start of another command line; \"-np N PROGRAM ...\" is appended")
     p.add_argument("--watchdog", type=int, default=60, help="seconds a plan may take (default 60)")
     p.add_argument("--no-shrink", action="store_true")
+    p.add_argument("--logdir", default=os.path.join(TOP, "build/test-logs"),
+                   help="where the output of what failed stays (default build/test-logs)")
     p.add_argument("--shrink-seconds", type=int, default=240)
     p.add_argument("--quiet", action="store_true", help="no line for each launch")
     p.add_argument("--program", default=os.path.join(TOP, "build/test/mpi/vt_storm"))
@@ -293,6 +295,11 @@ def failed(launcher, np, plans, result):
     for line in result.text.splitlines():
         if re.match(r"(storm|TIMEOUT|FAIL)", line):
             print(f"    {line}")
+    os.makedirs(a.logdir, exist_ok=True)
+    log = os.path.join(a.logdir, f"storm-{os.getpid()}-np{np}.log")
+    with open(log, "w", encoding="utf-8") as file:
+        file.write(result.text)
+    print(f"    log: {log}")
     sys.stdout.flush()
     words, again = expand(plans), a.again
     if result.plan is not None and str(result.plan) not in words and ":" not in plans:

@@ -13,6 +13,7 @@ struct state {
     int out_at[STORM_MAX_RANKS], in_at[STORM_MAX_RANKS];
     MPI_Datatype out_type[STORM_MAX_RANKS], in_type[STORM_MAX_RANKS];
     struct storm_layout out_layout[STORM_MAX_RANKS], in_layout[STORM_MAX_RANKS];
+    int zero[1];
     size_t words, row, rows;
     bool in_place;
 };
@@ -34,6 +35,19 @@ static enum storm_shape shape_of(const struct storm_op *op, int a, int b, bool s
 
     *detail = vt_rand(&random);
     return shape;
+}
+
+/* Open MPI 4.1 chooses how to broadcast by count and type of each rank, which hangs or truncates if they
+ * choose differently: all are contiguous, or all are one element of some type. */
+static enum storm_shape bcast_shape(const struct storm_op *op, int rank, uint64_t *detail)
+{
+    static const enum storm_shape ones[] = {STORM_VECTOR, STORM_INDEXED, STORM_STRUCT, STORM_NESTED,
+                                            STORM_SUBARRAY};
+    uint64_t random = vt_mix(op->detail, (uint64_t) (4096 + rank));
+
+    *detail = vt_rand(&random);
+    return 0 == (op->detail >> 20) % 2 ? STORM_CONTIGUOUS
+                                       : ones[vt_rand_below(&random, sizeof(ones) / sizeof(ones[0]))];
 }
 
 static uint64_t stamp_of(const struct storm_thread *thread, const struct storm_op *op, int src, int dst)
@@ -144,6 +158,13 @@ static int call(const struct storm_op *op, struct state *s, MPI_Comm comm)
         return CALL(Alltoallv, alltoallv, out, s->out_count, s->out_at, base, in, s->in_count, s->in_at,
                     base, comm);
     default:
+        /* Alone in a group Open MPI 4.1 takes displacements for elements. */
+        if (1 == s->n) {
+            out = s->out.origin + s->out_at[0];
+            in = s->in.origin + s->in_at[0];
+            return CALL(Alltoallw, alltoallw, out, s->out_count, s->zero, s->out_type, in, s->in_count,
+                        s->zero, s->in_type, comm);
+        }
         return CALL(Alltoallw, alltoallw, out, s->out_count, s->out_at, s->out_type, in, s->in_count,
                     s->in_at, s->in_type, comm);
     }
@@ -211,7 +232,7 @@ static void make(struct storm_thread *thread, const struct storm_op *op, struct 
 {
     const int me = s->members[s->me], root = s->members[s->root];
     size_t bytes;
-    uint64_t detail;
+    uint64_t detail = 0;
     enum storm_shape shape;
 
     switch (op->collective) {
@@ -224,7 +245,7 @@ static void make(struct storm_thread *thread, const struct storm_op *op, struct 
         make_words(thread, op, s);
         return;
     case STORM_BCAST:
-        shape = shape_of(op, me, me, false, &detail);
+        shape = bcast_shape(op, me, &detail);
         storm_buffer_make(&s->in, shape, detail, op->element, op->elements, 0);
         if (me == root) {
             storm_buffer_fill(&s->in, stamp_of(thread, op, root, 0));
@@ -232,7 +253,9 @@ static void make(struct storm_thread *thread, const struct storm_op *op, struct 
         return;
     case STORM_GATHERV:
     case STORM_ALLGATHERV:
-        shape = shape_of(op, me, me, true, &detail);
+        /* The same holds for the sender's type in allgatherv. */
+        shape = STORM_GATHERV == op->collective ? shape_of(op, me, me, true, &detail)
+                                                : STORM_CONTIGUOUS;
         storm_buffer_make(&s->out, shape, detail, op->element, share(op, me, 0), 0);
         storm_buffer_fill(&s->out, stamp_of(thread, op, me, 0));
         for (int i = 0; i < s->n; ++i) {
