@@ -35,6 +35,8 @@ order|vt_order||2|0
 wildcard|vt_wildcard||2|0
 truncate|vt_truncate|$truncate_args|2|0
 streams|vt_streams|$truncate_args|2|0
+ahead|vt_ahead||2|0
+transpose|vt_transpose||2|0
 datatypes|vt_datatypes||2|0
 persistent|vt_persistent||2|0
 probe|vt_probe||2|0
@@ -49,6 +51,7 @@ pingpong|vt_pingpong|--verify|2|4
 slow|vt_slow||2|4
 die-none|vt_die|--mode none|2|4
 big|vt_big||2|2
+big-fragments|vt_big|--bytes 2100M|2|2
 EOF
 }
 

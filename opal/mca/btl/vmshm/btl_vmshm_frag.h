@@ -38,6 +38,12 @@ void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag);
 void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
                                  int status);
 
+/* Bytes of this process's own memory that it takes while it waits. */
+static inline size_t mca_btl_vmshm_frag_weight(const mca_btl_vmshm_frag_t *frag)
+{
+    return sizeof *frag + (NULL != frag->heap ? frag->segment.seg_len : 0);
+}
+
 static inline int mca_btl_vmshm_cell_class(size_t size)
 {
     return size <= mca_btl_vmshm_component.arena.cell_bytes[MCA_BTL_VMSHM_CELL_EAGER]

@@ -125,9 +125,12 @@ int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descripto
     return OPAL_SUCCESS;
 }
 
-/* Before a cell is taken: those that the peer has consumed are the warm ones. */
-static void look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
+/* Before a cell is taken: those that the peer has consumed are the warm ones. False: no more may wait
+ * for the peer. */
+static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
+    bool may_wait;
+
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
         mca_btl_vmshm_reclaim_acked(endpoint);
@@ -135,7 +138,9 @@ static void look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
         mca_btl_vmshm_reclaim(endpoint);
     }
+    may_wait = opal_list_is_empty(&endpoint->pending) || !mca_btl_vmshm_is_flooded(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
+    return may_wait;
 }
 
 static mca_btl_base_descriptor_t *
@@ -152,8 +157,7 @@ mca_btl_vmshm_prepare_src(struct mca_btl_base_module_t *btl,
     if (*size > most - reserve) {
         *size = most - reserve;
     }
-    look_at_head(endpoint);
-    frag = mca_btl_vmshm_frag_take(reserve + *size, flags);
+    frag = look_at_head(endpoint) ? mca_btl_vmshm_frag_take(reserve + *size, flags) : NULL;
     if (OPAL_UNLIKELY(NULL == frag)) {
         return NULL;
     }

@@ -215,17 +215,19 @@ sendi_any(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *end
           size_t payload_size, uint8_t order, uint32_t flags, mca_btl_base_tag_t tag,
           mca_btl_base_descriptor_t **descriptor)
 {
-    bool sent;
+    bool sent, flooded;
 
     OPAL_THREAD_LOCK(&endpoint->lock);
     sent = can_send(endpoint)
            && send_now(endpoint, convertor, header, header_size, payload_size, tag);
+    flooded = mca_btl_vmshm_is_flooded(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     if (OPAL_LIKELY(sent)) {
         return OPAL_SUCCESS;
     }
     if (NULL != descriptor) {
-        *descriptor = mca_btl_vmshm_alloc(btl, endpoint, order, header_size + payload_size, flags);
+        *descriptor = flooded ? NULL : mca_btl_vmshm_alloc(btl, endpoint, order,
+                                                           header_size + payload_size, flags);
     }
     return OPAL_ERR_OUT_OF_RESOURCE;
 }
