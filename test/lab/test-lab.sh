@@ -105,15 +105,15 @@ run lab up --share "$OUT/"$'new\nline' --name "$A"
 check "a share with a line break in its name is refused" eval 'is "$rc" 1 && has err "control character"'
 
 # What cannot be built is refused by demo and check before they install or build anything.
-placed() { # NAME DIRECTORY TEXT
-    local name=$1 dir=$2 text=$3 program
+placed() { # NAME DIRECTORY REMEDY
+    local name=$1 dir=$2 remedy=$3 program
     mkdir -p "$dir/test/lab"
     cp "$REPO/demo" "$REPO/check" "$dir/"
     cp "$HERE/place.sh" "$dir/test/lab/"
     for program in demo check; do
         run bash "$dir/$program"
         check "$program refuses $name" eval 'is "$rc" 1 && is "$(ls "$dir")" "check"$'"'\n'"'"demo"$'"'\n'"'"test" &&
-            has err "^$program: $dir, where this tree lies: .*$text"'
+            has err "^$program: $dir, where this tree lies: .*$remedy"'
     done
 }
 placed "a path with a blank" "$OUT/a b" "move it to a directory without"

@@ -62,8 +62,12 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
 static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    uint64_t cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    uint64_t cell;
 
+    if (!mca_btl_vmshm_may_have_cell(endpoint)) {
+        return false;                   /* those that are out come back */
+    }
+    cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
     if (0 == cell) {
         mca_btl_vmshm_reclaim(endpoint);
         cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
