@@ -106,6 +106,7 @@ check "a share with a line break in its name is refused" eval 'is "$rc" 1 && has
 
 # What cannot be built is refused by demo and check before they install or build anything.
 placed() { # NAME DIRECTORY REMEDY
+    # shellcheck disable=SC2034 # in eval
     local name=$1 dir=$2 remedy=$3 program
     mkdir -p "$dir/test/lab"
     cp "$REPO/demo" "$REPO/check" "$dir/"
