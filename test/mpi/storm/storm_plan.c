@@ -246,8 +246,10 @@ static void draw_message(struct storm_plan *plan, const struct storm_mix *mix, s
         m->recv.blocking = true;
         m->recv.end = m->recv.start;
     }
-    /* Of oneself ob1 gets all of a message, however short the buffer is. */
+    /* Of oneself ob1 gets all of a message, however short the buffer is; and an error over a communicator
+     * that was freed meanwhile has no handler. */
     if ((STORM_PLAIN == op->how || STORM_LATE == op->how) && 0 < m->elements && m->src != m->dst
+        && !plan->comm[op->comm].early
         && STORM_FREE != m->send.finish && storm_percent(mix->truncated, random)) {
         m->room = vt_rand_below(random, m->elements);
     }
