@@ -180,7 +180,7 @@ int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint)
             if (NULL != streams->channel_in && take_chunk(endpoint, pull)) {
                 ++count;
                 spins = MCA_BTL_VMSHM_STREAM_SPINS;
-            } else if (0 == spins-- || MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate) {
+            } else if (0 == spins-- || !mca_btl_vmshm_is_alive(endpoint)) {
                 return count;
             }
         }

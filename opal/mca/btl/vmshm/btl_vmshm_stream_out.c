@@ -37,6 +37,9 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
     if (OPAL_LIKELY(NULL != streams->channel)) {
         return true;
     }
+    if (endpoint->attended) {
+        return false;                   /* the peer is gone: nobody would give it back */
+    }
     if (0 == streams->channel_offset) {
         streams->channel_offset =
             mca_btl_vmshm_channel_take(&c->arena, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
@@ -137,10 +140,12 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     endpoint = stream->endpoint;
     OPAL_THREAD_LOCK(&endpoint->lock);
     move_to(stream, NULL);
-    /* The peer has all of it: what stood in the pool serves others. */
-    if (endpoint->streams->pool_out > 0) {
+    /* The peer has all of it: what stood in the pool serves others, and so does what is left of a place,
+     * for there may be no next message to this peer. */
+    if (endpoint->streams->pool_out > 0 || 0 != endpoint->streams->pool_place) {
         look_at_chunks(endpoint);
     }
+    mca_btl_vmshm_places_rest(endpoint);
     if (endpoint->streams->stream == stream) {
         endpoint->streams->stream = NULL;        /* the upper layer sends it another way */
     }
@@ -283,7 +288,7 @@ static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_
     /* Data and description must be seen before the number. */
     vmshm_store_release(&chunk->number, streams->chunks_out);
     stream->offset += length;
-    endpoint->bytes += length;
+    mca_btl_vmshm_count(endpoint, 0, length);
 }
 
 int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
@@ -291,7 +296,7 @@ int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
     int count = 0;
 
-    if (MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate
+    if (!mca_btl_vmshm_is_alive(endpoint)
         || !tell_channel(endpoint)) {
         return 0;
     }
