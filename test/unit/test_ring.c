@@ -588,6 +588,7 @@ static int look_too_late(struct side *side)
     start(side);
     arrivals_seed = 5;
     side_connect(side);
+    mca_btl_vmshm_monitor_stop();   /* which might tell before the window is missed */
     side_meet(side);
     side_meet(side);                /* it has left */
     while (!side->peer->attended) {

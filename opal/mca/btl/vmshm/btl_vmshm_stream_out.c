@@ -2,6 +2,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
@@ -77,19 +78,20 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     OPAL_THREAD_LOCK(&endpoint->lock);
     channel = has_channel(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
-    stream = channel ? (mca_btl_vmshm_stream_t *) opal_free_list_get(&c->streams) : NULL;
+    stream = channel ? (mca_btl_vmshm_stream_t *) mca_btl_vmshm_item_take(&c->streams) : NULL;
     if (NULL == stream) {
         return NULL;
     }
     index = opal_pointer_array_add(&c->stream_table, stream);
     if (index < 0) {
-        opal_free_list_return(&c->streams, &stream->super);
+        mca_btl_vmshm_item_give(&c->streams, &stream->super);
         return NULL;
     }
     stream->generation += 1;
     stream->handle.stream = (uint64_t) stream->generation << 32 | (uint32_t) index;
     stream->endpoint = endpoint;
     stream->list = NULL;
+    mca_btl_vmshm_buffer_begin(base);
     stream->base = base;
     stream->size = size;
     stream->offset = 0;
@@ -139,6 +141,7 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
                                          - offsetof(mca_btl_vmshm_stream_t, handle));
     endpoint = stream->endpoint;
     OPAL_THREAD_LOCK(&endpoint->lock);
+    mca_btl_vmshm_buffer_end(stream->base);
     move_to(stream, NULL);
     /* The peer has all of it: what stood in the pool serves others, and so does what is left of a place,
      * for there may be no next message to this peer. */
@@ -151,7 +154,7 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     }
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     (void) opal_pointer_array_set_item(&c->stream_table, (int) (uint32_t) handle->stream, NULL);
-    opal_free_list_return(&c->streams, &stream->super);
+    mca_btl_vmshm_item_give(&c->streams, &stream->super);
     return OPAL_SUCCESS;
 }
 
