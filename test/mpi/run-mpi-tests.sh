@@ -35,6 +35,8 @@ order|vt_order||2|0
 wildcard|vt_wildcard||2|0
 truncate|vt_truncate|$truncate_args|2|0
 streams|vt_streams|$truncate_args|2|0
+ahead|vt_ahead||2|0
+transpose|vt_transpose||2|0
 datatypes|vt_datatypes||2|0
 persistent|vt_persistent||2|0
 probe|vt_probe||2|0

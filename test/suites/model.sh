@@ -72,6 +72,9 @@ sound "join, the next boot after a death at any step" join -DREBOOT
 sound "join, the next process after a death at any step" join -DSUCCESSOR
 sound "streams, 3 of 2 chunks in a channel of 3 places" streams
 sound "streams, a channel of 2 places" streams -DPLACES=2
+sound "streams, 4 of 2 chunks, two at a time" streams -DSTREAMS=4 -DITEMS=2
+sound "streams, 4 of 1 chunk, two at a time, 2 places" streams -DSTREAMS=4 -DITEMS=2 -DCHUNKS=1 \
+    -DPLACES=2
 sound "streams, none ahead of its pull" streams -DNOT_AHEAD
 
 ring=(ring -DSLOTS=4 -DMESSAGES=6)
@@ -139,7 +142,7 @@ removed "the second look at the arbiter" join -DNO_ARBITER_CHECK
 removed "beginning again what was dropped" streams -DKEEPS_DROPPED
 removed "dropping what nobody awaits" streams -DNEVER_DROPS
 removed "the order of the pulls" streams -DPULLS_OVERTAKE
-removed "the offset of a chunk" streams -DANY_CHUNK
+removed "numbers that never come again" streams -DSTREAMS=4 -DITEMS=2 -DCHUNKS=1 -DRECYCLED_NUMBERS
 
 for i in "${!cases[@]}"; do
     echo "$i ${cases[i]%%|*} ${cases[i]##*|}"

@@ -120,6 +120,7 @@ struct mca_btl_base_endpoint_t {
     const struct vmshm_slot *in;        /* NULL until found */
     uint64_t position;                  /* of the next message */
     uint32_t in_mask;
+    uint32_t taking;                    /* polls, one within the other, that take from it */
     struct vmshm_head *my_head;
     uint64_t consumed;                  /* what my_head says */
     uint64_t head_offset;
@@ -258,7 +259,6 @@ struct mca_btl_vmshm_component_t {
     mca_btl_vmshm_arena_t arena;
     opal_free_list_t frags;
     opal_free_list_t streams;
-    opal_pointer_array_t stream_table;
     opal_free_list_t pulls;
     int32_t pulls_open;                 /* streams that are awaited, of all peers */
     bool active;                        /* joined, module in use */
@@ -288,7 +288,7 @@ struct mca_btl_vmshm_component_t {
     uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again; see key_add */
     uint32_t quiet;                     /* polls in a row that found nothing */
     uint32_t busy;                      /* polls that found something */
-    volatile int32_t polling;           /* one thread polls at a time, and never nested */
+    volatile int32_t polling;           /* polls, one within the other; one thread polls at a time */
     int32_t attention;                  /* there is something to attend to: mca_btl_vmshm_alert */
 
     /* job keys whose processes may be heard; connect lock */

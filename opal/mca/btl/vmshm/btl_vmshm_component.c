@@ -120,13 +120,24 @@ static int mca_btl_vmshm_component_register(void)
     btl->btl_max_send_size = 32 * 1024;
     btl->btl_rdma_pipeline_send_length = btl->btl_eager_limit;
     btl->btl_rdma_pipeline_frag_size = btl->btl_eager_limit;
-    btl->btl_min_rdma_pipeline_size = INT_MAX;
+    btl->btl_min_rdma_pipeline_size = SIZE_MAX;     /* there is no PUT: ob1 must not begin one */
     btl->btl_flags = MCA_BTL_FLAGS_SEND | MCA_BTL_FLAGS_GET;
     btl->btl_get_limit = SIZE_MAX;
     btl->btl_registration_handle_size = sizeof(struct mca_btl_base_registration_handle_t);
     btl->btl_bandwidth = 10000;   /* Mbit/s */
     btl->btl_latency = 1;         /* us */
     return mca_btl_base_param_register(&c->super.btl_version, btl);
+}
+
+/* What Open MPI lets users set for each BTL and this one does not heed. */
+static void check_get_limit(void)
+{
+    mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
+
+    if (SIZE_MAX != btl->btl_get_limit) {
+        opal_show_help("help-btl-vmshm.txt", "get limit", true, btl->btl_get_limit);
+        btl->btl_get_limit = SIZE_MAX;
+    }
 }
 
 /* Help texts lie where they were installed, or, in a tree that was moved, beside the component. */
@@ -174,7 +185,6 @@ static int mca_btl_vmshm_component_open(void)
 
     OBJ_CONSTRUCT(&c->frags, opal_free_list_t);
     OBJ_CONSTRUCT(&c->streams, opal_free_list_t);
-    OBJ_CONSTRUCT(&c->stream_table, opal_pointer_array_t);
     OBJ_CONSTRUCT(&c->pulls, opal_free_list_t);
     OBJ_CONSTRUCT(&c->working, opal_list_t);
     OBJ_CONSTRUCT(&c->retired, opal_list_t);
@@ -196,7 +206,6 @@ static int mca_btl_vmshm_component_close(void)
     mca_btl_vmshm_module_stop();
     OBJ_DESTRUCT(&c->frags);
     OBJ_DESTRUCT(&c->streams);
-    OBJ_DESTRUCT(&c->stream_table);
     OBJ_DESTRUCT(&c->pulls);
     OBJ_DESTRUCT(&c->working);
     OBJ_DESTRUCT(&c->retired);
@@ -241,7 +250,7 @@ static bool check_parameters(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
-    const size_t least = 1024;
+    const size_t least = 1024, half = c->window_size / 2;
     const char *name, *allowed;
 
     if (!is_power_of_two(c->ring_slots) || c->ring_slots < VMSHM_RING_MIN_SLOTS
@@ -256,10 +265,8 @@ static bool check_parameters(void)
         name = "btl_vmshm_max_windows";
         allowed = "1 to 16";
     } else if (c->window_size < VMSHM_GRANULE_BYTES
-               || c->window_size < 2 * vmshm_ring_bytes(c->ring_slots_max)
-               || c->window_size < 2 * btl->btl_max_send_size
-               || c->window_size < 2 * btl->btl_rndv_eager_limit
-               || c->window_size < 2 * btl->btl_eager_limit) {
+               || half < vmshm_ring_bytes(c->ring_slots_max) || half < btl->btl_max_send_size
+               || half < btl->btl_rndv_eager_limit || half < btl->btl_eager_limit) {
         name = "btl_vmshm_window_size";
         allowed = "at least 65536, and twice as much as the largest fragment and the largest ring";
     } else if (btl->btl_eager_limit < least || btl->btl_max_send_size < least
@@ -307,6 +314,7 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
         (void) publish(NULL);
         return NULL;
     }
+    check_get_limit();
     if (VMSHM_OK != opal_common_vmshm_join(&c->member, &e)) {
         mca_btl_vmshm_unusable(&e);
         (void) publish(NULL);

@@ -9,6 +9,7 @@
 
 #include "btl_vmshm_stream.h"
 
+#include <dlfcn.h>
 #include <string.h>
 
 #include "ompi/mca/pml/base/pml_base_request.h"
@@ -37,26 +38,58 @@ static bool is_object(const void *object, const char *name, size_t bytes)
     return 0 == strcmp(class->cls_name, name) && (0 == bytes || class->cls_sizeof == bytes);
 }
 
-bool mca_btl_vmshm_ob1_fits(const void *cbdata, size_t size)
+/* Whose get() is it? Only of an object of ob1's own may anything be read. */
+static bool is_ob1(mca_btl_base_rdma_completion_fn_t cbfunc)
+{
+    static mca_btl_base_rdma_completion_fn_t known;
+    Dl_info info;
+
+    if (OPAL_LIKELY(vmshm_load_relaxed(&known) == cbfunc)) {
+        return true;
+    }
+    if (0 == dladdr((void *) (uintptr_t) cbfunc, &info) || NULL == info.dli_fname
+        || (NULL == strstr(info.dli_fname, "mca_pml_ob1")
+            && NULL == strstr(info.dli_fname, "libmpi"))) {
+        return false;
+    }
+    vmshm_store_relaxed(&known, cbfunc);
+    return true;
+}
+
+/* Classes do not change: looking at their names once is enough. */
+static bool is_known(const struct ob1_rdma_frag *frag)
 {
     static const opal_class_t *frag_class, *request_class;
-    const struct ob1_rdma_frag *frag = cbdata;
+    const opal_class_t *frag_is = ((const opal_object_t *) frag)->obj_class, *request_is;
+
+    if (OPAL_UNLIKELY(vmshm_load_relaxed(&frag_class) != frag_is)) {
+        if (!is_object(frag, "mca_pml_ob1_rdma_frag_t", sizeof *frag)) {
+            return false;
+        }
+        vmshm_store_relaxed(&frag_class, frag_is);
+    }
+    request_is = ((const opal_object_t *) frag->rdma_req)->obj_class;
+    if (OPAL_UNLIKELY(vmshm_load_relaxed(&request_class) != request_is)) {
+        if (!is_object(frag->rdma_req, "mca_pml_ob1_recv_request_t", 0)) {
+            return false;
+        }
+        vmshm_store_relaxed(&request_class, request_is);
+    }
+    return true;
+}
+
+bool mca_btl_vmshm_ob1_fits(mca_btl_base_rdma_completion_fn_t cbfunc, const void *cbdata, size_t size)
+{
     const mca_pml_base_request_t *request;
     size_t room = 0;
 
-    if (OPAL_UNLIKELY(NULL == frag_class)) {
-        if (!is_object(frag, "mca_pml_ob1_rdma_frag_t", sizeof *frag)
-            || !is_object(frag->rdma_req, "mca_pml_ob1_recv_request_t", 0)) {
-            return false;
-        }
-        request_class = ((const opal_object_t *) frag->rdma_req)->obj_class;
-        frag_class = ((const opal_object_t *) frag)->obj_class;
+    if (!is_ob1(cbfunc)) {
+        return true;                    /* the size that a caller gives is that of its buffer */
     }
-    if (((const opal_object_t *) frag)->obj_class != frag_class
-        || ((const opal_object_t *) frag->rdma_req)->obj_class != request_class) {
+    if (!is_known(cbdata)) {
         return false;
     }
-    request = frag->rdma_req;
+    request = ((const struct ob1_rdma_frag *) cbdata)->rdma_req;
     opal_convertor_get_packed_size(&request->req_convertor, &room);
     return size <= room;
 }

@@ -29,21 +29,25 @@
 #define HOT_ANYWAY           4
 /* Polls with a message from one look at everything else to the next (a power of two). */
 #define BUSY_TURNS           8
+/* Polls within callbacks of polls: the upper layer may wait for something in a callback. */
+#define MOST_NESTED          8
 /* So many empty polls in a row make room for others that may want the core (a power of two). */
 #define YIELD_EVERY          2048
 
+/* One thread polls at a time; each poll within a callback has another one of these. */
 static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
 {
-    /* One thread polls at a time, and never from within a callback. */
-    static mca_btl_base_segment_t segment;
-    static mca_btl_base_descriptor_t descriptor = {
-        .des_segments = &segment, .des_segment_count = 1,
-    };
+    static mca_btl_base_segment_t segments[MOST_NESTED];
+    static mca_btl_base_descriptor_t descriptors[MOST_NESTED];
     const mca_btl_active_message_callback_t *reg = mca_btl_base_active_message_trigger + tag;
+    mca_btl_base_segment_t *segment = &segments[mca_btl_vmshm_component.polling - 1];
+    mca_btl_base_descriptor_t *descriptor = &descriptors[mca_btl_vmshm_component.polling - 1];
 
-    segment.seg_addr.pval = bytes;
-    segment.seg_len = length;
-    reg->cbfunc(&mca_btl_vmshm.super, tag, &descriptor, reg->cbdata);
+    segment->seg_addr.pval = bytes;
+    segment->seg_len = length;
+    descriptor->des_segments = segment;
+    descriptor->des_segment_count = 1;
+    reg->cbfunc(&mca_btl_vmshm.super, tag, descriptor, reg->cbdata);
 }
 
 /* The lines travel while the upper layer reads the header and looks for the receive. None beyond the
@@ -74,6 +78,7 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
         return 0;
     }
     fetch(cell, ref.length);
+    endpoint->position += 1;
     deliver((void *) cell, ref.length, tag);
     return ref.length;
 }
@@ -113,13 +118,15 @@ static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_
                          uint32_t kind)
 {
     const char *why = "its kind is not allowed";
+    struct vmshm_pull pull;
     uint64_t value;
 
-    vmshm_copy_in(&value, slot->payload, sizeof value);
     if (VMSHM_SLOT_PULL == kind) {
-        mca_btl_vmshm_stream_pulled(endpoint, value);
+        vmshm_copy_in(&pull, slot->payload, sizeof pull);
+        mca_btl_vmshm_stream_pulled(endpoint, &pull);
         return true;
     }
+    vmshm_copy_in(&value, slot->payload, sizeof value);
     if (VMSHM_SLOT_PAD == kind
         || (VMSHM_SLOT_CHANNEL == kind && mca_btl_vmshm_channel_accept(endpoint, value, &why))) {
         return true;
@@ -128,7 +135,8 @@ static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_
     return false;
 }
 
-/* Our loads from slots and cells come before the sender's next stores to them. */
+/* Our loads from slots and cells come before the sender's next stores to them. A poll within a callback
+ * shows nothing of the ring whose message that callback still reads. */
 static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
     /* No ack may be ahead of the head: the peer would take the head for a lie. */
@@ -143,8 +151,9 @@ static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
                         endpoint->ack + (uint32_t) (low - (uint32_t) endpoint->ack));
 }
 
-/* A message that is not a short one, or not as it should be. Returns its slots, 0 for one after which
- * the next stands in another ring, -1: the peer is broken. *unshown grows by its bytes. */
+/* A message that is not a short one, or not as it should be. The position is behind it before it is
+ * delivered, for the callback may poll. Returns 1, or 0 for one after which the next stands in another
+ * ring, or -1: the peer is broken. *unshown grows by its bytes. */
 static __opal_attribute_noinline__ int
 take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
      size_t *unshown)
@@ -169,7 +178,11 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         return 0;
     }
     if (OPAL_UNLIKELY(VMSHM_SLOT_PAD <= kind)) {
-        return take_control(endpoint, slot, kind) ? (int) slots : -1;
+        if (!take_control(endpoint, slot, kind)) {
+            return -1;
+        }
+        endpoint->position += slots;
+        return 1;
     }
     if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
         mca_btl_vmshm_peer_broken(endpoint, "tag", "nobody registered for a message's tag");
@@ -177,6 +190,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
     }
     if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
         fetch(slot, slots * VMSHM_SLOT_BYTES);
+        endpoint->position += slots;
         deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
     } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == kind)) {
         bytes = take_cell(endpoint, slot, tag);
@@ -188,7 +202,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         return -1;
     }
     *unshown += bytes;
-    return (int) slots;
+    return 1;
 }
 
 static inline bool is_short(uint64_t word)
@@ -203,6 +217,7 @@ static inline __opal_attribute_always_inline__ int
 take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
               int budget)
 {
+    const bool nested = endpoint->taking++ > 0;
     size_t unshown = 0;
     int count = 0;
 
@@ -212,19 +227,19 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                 __builtin_prefetch(endpoint->in
                                    + ((endpoint->position + AHEAD_SLOTS) & endpoint->in_mask));
             }
-            take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
             endpoint->position += 1;
+            take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
             ++count;
         } else {
-            const int slots = take(endpoint, slot, word, &unshown);
+            const int taken = take(endpoint, slot, word, &unshown);
 
-            if (OPAL_UNLIKELY(slots < 0)) {
+            if (OPAL_UNLIKELY(taken < 0)) {
+                endpoint->taking -= 1;
                 return count;
             }
-            endpoint->position += (uint64_t) slots;
-            count += slots > 0;
+            count += taken;
         }
-        if (unshown >= HEAD_BYTES) {
+        if (unshown >= HEAD_BYTES && !nested) {
             show_head(endpoint);
             unshown = 0;
         }
@@ -232,7 +247,8 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
         /* Pairs with the release in ring_publish: payload and cell are complete. */
         word = vmshm_load_acquire(&slot->word);
     } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->position + 1));
-    if (count > 0) {
+    endpoint->taking -= 1;
+    if (count > 0 && !nested) {
         show_head(endpoint);
     }
     return count;
@@ -270,18 +286,16 @@ static inline bool has_message(const mca_btl_vmshm_watch_t *watch, uint64_t *wor
     return VMSHM_SLOT_SEQ(*word) == watch->next;
 }
 
-/* False: the endpoint left the roster meanwhile, another stands in its place. */
-static inline bool poll_watched(mca_btl_vmshm_watch_t *watch, uint64_t word, int *count)
+/* Entry i of a roster, which a poll within a callback may move: it adds to rosters, and takes nothing
+ * out of them. */
+static inline int poll_watched(mca_btl_vmshm_watch_t **roster, uint32_t i, uint64_t word)
 {
-    mca_btl_vmshm_endpoint_t *endpoint = watch->endpoint;
-    const struct vmshm_slot *slot = (const struct vmshm_slot *) watch->word;
+    mca_btl_vmshm_endpoint_t *endpoint = (*roster)[i].endpoint;
+    const struct vmshm_slot *slot = (const struct vmshm_slot *) (*roster)[i].word;
+    const int count = take_messages(endpoint, slot, word, POLL_BUDGET);
 
-    *count += take_messages(endpoint, slot, word, POLL_BUDGET);
-    if (OPAL_UNLIKELY(NULL == endpoint->in)) {
-        return false;
-    }
-    mca_btl_vmshm_watch_set(watch, endpoint);
-    return true;
+    mca_btl_vmshm_watch_set(&(*roster)[i], endpoint);
+    return count;
 }
 
 static int poll_hot(void)
@@ -294,7 +308,7 @@ static int poll_hot(void)
         uint64_t word;
 
         if (has_message(watch, &word)) {
-            i += poll_watched(watch, word, &count) ? 1 : 0;
+            count += poll_watched(&c->hot, i++, word);
             continue;
         }
         if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_EVERY - 1)))) {
@@ -316,17 +330,35 @@ static int poll_cold(void)
     int count = 0;
 
     for (uint32_t n = 0; n < COLD_PER_POLL && c->cold_count > 0; ++n) {
-        mca_btl_vmshm_watch_t *watch = &c->cold[c->cold_next++ % c->cold_count];
+        const uint32_t i = c->cold_next++ % c->cold_count;
         uint64_t word;
 
-        if (!has_message(watch, &word)) {
-            if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_COLD_EVERY - 1)))) {
-                check_silent(watch->endpoint);
+        if (!has_message(&c->cold[i], &word)) {
+            if (OPAL_UNLIKELY(0 == (++c->cold[i].idle & (CHECK_COLD_EVERY - 1)))) {
+                check_silent(c->cold[i].endpoint);
             }
-        } else if (poll_watched(watch, word, &count)) {
-            c->hot[c->hot_count++] = *watch;
-            *watch = c->cold[--c->cold_count];
+        } else {
+            count += poll_watched(&c->cold, i, word);
+            c->hot[c->hot_count++] = c->cold[i];
+            c->cold[i] = c->cold[--c->cold_count];
         }
+    }
+    return count;
+}
+
+/* Within a callback: of the ring whose message it reads only the endpoint says how far it was read. */
+static int poll_nested(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int count = 0;
+
+    for (uint32_t i = 0; i < c->hot_count; ++i) {
+        count += mca_btl_vmshm_poll(c->hot[i].endpoint, POLL_BUDGET);
+        mca_btl_vmshm_watch_set(&c->hot[i], c->hot[i].endpoint);
+    }
+    for (uint32_t i = 0; i < c->cold_count; ++i) {
+        count += mca_btl_vmshm_poll(c->cold[i].endpoint, POLL_BUDGET);
+        mca_btl_vmshm_watch_set(&c->cold[i], c->cold[i].endpoint);
     }
     return count;
 }
@@ -431,20 +463,21 @@ static void reclaim_everywhere(void)
 int mca_btl_vmshm_component_progress(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    bool yield = false;
+    bool nested = false, yield = false;
     int count;
 
+    /* With threads a poll within a callback returns at once, as vader's does. */
     if (opal_using_threads()) {
         if (0 != __atomic_exchange_n(&c->polling, 1, __ATOMIC_ACQUIRE)) {
             return 0;
         }
-    } else if (c->polling) {
+    } else if (MOST_NESTED == c->polling) {
         return 0;
     } else {
-        c->polling = 1;
+        nested = c->polling++ > 0;
     }
 
-    count = poll_hot();
+    count = OPAL_UNLIKELY(nested) ? poll_nested() : poll_hot();
     /* While messages come, the rest has its turn now and then. Except when what came may have been
      * taken from a segment that is lost: a program must not see those zeros. */
     if (count > 0 && 0 == vmshm_load_relaxed(&c->working_count) && 0 == vmshm_load_relaxed(&c->pulls_open)
@@ -452,7 +485,7 @@ int mca_btl_vmshm_component_progress(void)
         c->quiet = 0;
         goto out;
     }
-    if (0 != c->cold_count) {
+    if (0 != c->cold_count && !nested) {
         count += poll_cold();
     }
     if (0 != vmshm_load_relaxed(&c->pulls_open)) {
@@ -468,7 +501,8 @@ int mca_btl_vmshm_component_progress(void)
         c->bell_next = 0;
     }
     mca_btl_vmshm_listen(c->bell_next);
-    if (OPAL_UNLIKELY(vmshm_load_relaxed(&c->attention))) {
+    /* Who has left is let go when nobody reads from him. */
+    if (OPAL_UNLIKELY(vmshm_load_relaxed(&c->attention)) && !nested) {
         mca_btl_vmshm_attend();
     }
     if (count > 0) {
@@ -478,7 +512,7 @@ int mca_btl_vmshm_component_progress(void)
     }
 
 out:
-    vmshm_store_release(&c->polling, 0);
+    vmshm_store_release(&c->polling, c->polling - 1);
     /* The message that is waited for may come from a process that has no core while this one polls.
      * Open MPI yields by itself only if it knows that its node is oversubscribed. */
     if (OPAL_UNLIKELY(yield)) {

@@ -13,7 +13,9 @@
  * The channel is one queue; pulls are served in their order. A sender that has nothing else to do
  * starts a stream nobody awaits yet, as far as the channel has places. If the receiver then awaits
  * another one, it drops the chunks it finds in front, and the sender, who sees the pulls in the same
- * order, knows which streams have to begin again. Modelled in test/model/streams.pml: change both.
+ * order, knows which streams have to begin again. Chunks of a stream that the upper layer then sends
+ * another way stay in the channel until they are dropped: a number that came again would claim them.
+ * Modelled in test/model/streams.pml: change both.
  */
 #ifndef MCA_BTL_VMSHM_STREAM_H
 #define MCA_BTL_VMSHM_STREAM_H
@@ -31,7 +33,9 @@
 
 /* What the sender's header carries to the receiver. */
 struct mca_btl_base_registration_handle_t {
-    uint64_t stream;
+    uint64_t number;                    /* of the stream; no other of this endpoint ever has it */
+    uint64_t index;                     /* of the stream in the sender's table, used again and again */
+    uint64_t size;
 };
 
 typedef struct mca_btl_vmshm_stream_t mca_btl_vmshm_stream_t;
@@ -51,7 +55,6 @@ struct mca_btl_vmshm_stream_t {
     const uint8_t *base;
     size_t size;
     size_t offset;                      /* of the next chunk */
-    uint32_t generation;
     bool pulled;
 };
 
@@ -60,7 +63,7 @@ OBJ_CLASS_DECLARATION(mca_btl_vmshm_stream_t);
 /* A stream that is awaited: where its bytes go, whom to tell. */
 struct mca_btl_vmshm_pull_t {
     opal_free_list_item_t super;
-    uint64_t stream;
+    uint64_t number;                    /* of the stream */
     uint8_t *to;
     size_t size;
     size_t done;
@@ -90,6 +93,8 @@ struct mca_btl_vmshm_streams_t {
     uint32_t pool_used;                 /* bytes of the next one, that is being filled */
     uint64_t pool_place;
     size_t unsampled;                   /* bytes since the distance was timed */
+    uint64_t numbers;                   /* given to streams so far */
+    opal_pointer_array_t table;         /* streams by index, until the upper layer is done with them */
     mca_btl_vmshm_stream_t *stream;     /* that is being pushed, or NULL */
     opal_list_t offered;
     opal_list_t awaited;
@@ -117,7 +122,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
 int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
                                  struct mca_btl_base_registration_handle_t *handle);
 /* The peer awaits the stream. Called by the poller. */
-void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t stream);
+void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_pull *pull);
 /* Fill free places of the channel; returns how many. Endpoint lock held. */
 int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint);
 /* Is there a stream to be pushed? Endpoint lock held. */
@@ -133,8 +138,8 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
 /* The peer's channel. False: the peer is broken, *why says how. Called by the poller. */
 bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                   const char **why);
-/* Copy what has come of the streams that are awaited; returns how many chunks. Called by the
- * poller. */
+/* Copy what has come of the streams that are awaited, within a budget; returns how many chunks. Called
+ * by the poller. */
 int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* --- btl_vmshm_place.c. Endpoint lock held. */
@@ -157,8 +162,10 @@ void mca_btl_vmshm_places_rest(mca_btl_vmshm_endpoint_t *endpoint);
 void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* --- btl_vmshm_ob1.c */
-/* Does a message of `size` bytes fit into the buffer of the receive that get()'s cbdata stands for? */
-bool mca_btl_vmshm_ob1_fits(const void *cbdata, size_t size);
+/* Does a message of `size` bytes fit into the buffer that get() was called for? Its callback says by
+ * whom, and only ob1's is in doubt. */
+bool mca_btl_vmshm_ob1_fits(mca_btl_base_rdma_completion_fn_t cbfunc, const void *cbdata,
+                            size_t size);
 
 /* The description of chunk `number` (its place in a channel of `mask` + 1). */
 static inline struct vmshm_chunk *mca_btl_vmshm_chunk_at(const struct vmshm_channel *channel,

@@ -9,6 +9,9 @@
 
 #include <string.h>
 
+/* Chunks of one peer before others have their turn. */
+#define TAKE_BUDGET 64
+
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_pull_t, opal_free_list_item_t, NULL, NULL);
 
 int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
@@ -19,15 +22,16 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
                       void *cbcontext, void *cbdata)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const struct vmshm_pull message = { remote_handle->number, remote_handle->index };
     mca_btl_vmshm_frag_t *frag;
     mca_btl_vmshm_pull_t *pull;
     int rc = OPAL_SUCCESS;
 
-    (void) remote_address;              /* the stream is the whole of what was registered */
+    (void) remote_address;              /* a stream is the whole of what was registered */
     (void) flags;
     (void) order;
     pull = (mca_btl_vmshm_pull_t *) mca_btl_vmshm_item_take(&c->pulls);
-    frag = mca_btl_vmshm_frag_take(sizeof pull->stream, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
+    frag = mca_btl_vmshm_frag_take(sizeof message, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
     if (NULL == pull || NULL == frag || NULL == mca_btl_vmshm_streams_of(endpoint)) {
         if (NULL != pull) {
             mca_btl_vmshm_item_give(&c->pulls, &pull->super);
@@ -37,20 +41,21 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
         }
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
-    pull->stream = remote_handle->stream;
+    pull->number = message.stream;
     mca_btl_vmshm_buffer_begin(local_address);
     pull->to = local_address;
     pull->size = size;
     pull->done = 0;
     /* ob1 4.1 asks for the whole message, however short the receive buffer is, and would have the rest
      * written behind it. Told that it failed, it has the message sent, which it can truncate. */
-    pull->status = mca_btl_vmshm_ob1_fits(cbdata, size) ? OPAL_SUCCESS : OPAL_ERR_NOT_SUPPORTED;
+    pull->status = size == remote_handle->size && mca_btl_vmshm_ob1_fits(cbfunc, cbdata, size)
+                   ? OPAL_SUCCESS : OPAL_ERR_NOT_SUPPORTED;
     pull->handle = local_handle;
     pull->cbfunc = cbfunc;
     pull->cbcontext = cbcontext;
     pull->cbdata = cbdata;
     frag->kind = VMSHM_SLOT_PULL;
-    memcpy(frag->bytes, &pull->stream, sizeof pull->stream);
+    memcpy(frag->bytes, &message, sizeof message);
     /* One lock for both: the peer sees the pulls in the order in which they are served here. */
     OPAL_THREAD_LOCK(&endpoint->streams->pull_lock);
     opal_list_append(&endpoint->streams->pulls, &pull->super.super);
@@ -155,7 +160,7 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
         return false;
     }
     vmshm_copy_in(&chunk, shared, sizeof chunk);
-    if (chunk.stream == pull->stream && chunk.offset == pull->done) {
+    if (chunk.stream == pull->number && chunk.offset == pull->done) {
         from = mca_btl_vmshm_peer_memory(endpoint, chunk.place, chunk.length);
         if (OPAL_UNLIKELY(NULL == from || chunk.length > pull->size - pull->done
                           || 0 == chunk.length)) {
@@ -178,17 +183,16 @@ int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_pull_t *pull;
     int count = 0, spins = 0;
 
-    while (NULL != (pull = first_pull(endpoint))) {
-        while (OPAL_SUCCESS == pull->status && pull->done < pull->size) {
-            if (NULL != streams->channel_in && take_chunk(endpoint, pull)) {
-                ++count;
-                spins = MCA_BTL_VMSHM_STREAM_SPINS;
-            } else if (0 == spins-- || !mca_btl_vmshm_is_alive(endpoint)) {
-                return count;
-            }
+    while (count < TAKE_BUDGET && NULL != (pull = first_pull(endpoint))) {
+        if (OPAL_SUCCESS != pull->status || pull->done == pull->size) {
+            complete(endpoint, pull);
+            ++count;
+        } else if (NULL != streams->channel_in && take_chunk(endpoint, pull)) {
+            ++count;
+            spins = MCA_BTL_VMSHM_STREAM_SPINS;
+        } else if (0 == spins-- || !mca_btl_vmshm_is_alive(endpoint)) {
+            break;
         }
-        complete(endpoint, pull);
-        ++count;
     }
     return count;
 }

@@ -7,6 +7,7 @@
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
 
+#include <limits.h>
 #include <string.h>
 
 /* Chunks of one endpoint before others have their turn. */
@@ -64,42 +65,46 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
                            uint32_t flags)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    mca_btl_vmshm_stream_t *stream;
-    bool channel;
-    int index;
+    mca_btl_vmshm_streams_t *streams;
+    mca_btl_vmshm_stream_t *stream = NULL;
+    int index = -1;
 
     (void) btl;
     if (0 == (flags & MCA_BTL_REG_FLAG_REMOTE_READ)) {
         return &any_memory;
     }
-    if (MCA_BTL_ENDPOINT_ANY == endpoint || NULL == mca_btl_vmshm_streams_of(endpoint)) {
+    if (MCA_BTL_ENDPOINT_ANY == endpoint
+        || NULL == (streams = mca_btl_vmshm_streams_of(endpoint))) {
         return NULL;
     }
     OPAL_THREAD_LOCK(&endpoint->lock);
-    channel = has_channel(endpoint);
-    OPAL_THREAD_UNLOCK(&endpoint->lock);
-    stream = channel ? (mca_btl_vmshm_stream_t *) mca_btl_vmshm_item_take(&c->streams) : NULL;
-    if (NULL == stream) {
-        return NULL;
+    if (has_channel(endpoint)) {
+        stream = (mca_btl_vmshm_stream_t *) mca_btl_vmshm_item_take(&c->streams);
     }
-    index = opal_pointer_array_add(&c->stream_table, stream);
+    if (NULL != stream) {
+        index = opal_pointer_array_add(&streams->table, stream);
+    }
+    if (index >= 0) {
+        stream->handle.number = ++streams->numbers;
+        stream->handle.index = (uint64_t) index;
+        stream->handle.size = size;
+        stream->endpoint = endpoint;
+        stream->list = NULL;
+        mca_btl_vmshm_buffer_begin(base);
+        stream->base = base;
+        stream->size = size;
+        stream->offset = 0;
+        stream->pulled = false;
+        move_to(stream, &streams->offered);
+        mca_btl_vmshm_work_on(endpoint);
+    }
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
     if (index < 0) {
-        mca_btl_vmshm_item_give(&c->streams, &stream->super);
+        if (NULL != stream) {
+            mca_btl_vmshm_item_give(&c->streams, &stream->super);
+        }
         return NULL;
     }
-    stream->generation += 1;
-    stream->handle.stream = (uint64_t) stream->generation << 32 | (uint32_t) index;
-    stream->endpoint = endpoint;
-    stream->list = NULL;
-    mca_btl_vmshm_buffer_begin(base);
-    stream->base = base;
-    stream->size = size;
-    stream->offset = 0;
-    stream->pulled = false;
-    OPAL_THREAD_LOCK(&endpoint->lock);
-    move_to(stream, &endpoint->streams->offered);
-    mca_btl_vmshm_work_on(endpoint);
-    OPAL_THREAD_UNLOCK(&endpoint->lock);
     return &stream->handle;
 }
 
@@ -152,8 +157,8 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     if (endpoint->streams->stream == stream) {
         endpoint->streams->stream = NULL;        /* the upper layer sends it another way */
     }
+    (void) opal_pointer_array_set_item(&endpoint->streams->table, (int) handle->index, NULL);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
-    (void) opal_pointer_array_set_item(&c->stream_table, (int) (uint32_t) handle->stream, NULL);
     mca_btl_vmshm_item_give(&c->streams, &stream->super);
     return OPAL_SUCCESS;
 }
@@ -179,28 +184,38 @@ static void offer_again(mca_btl_vmshm_endpoint_t *endpoint, const mca_btl_vmshm_
     }
 }
 
-void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, uint64_t number)
+/* Endpoint lock held. NULL: the peer asks for what it was not offered, or twice. */
+static mca_btl_vmshm_stream_t *find_offered(mca_btl_vmshm_endpoint_t *endpoint,
+                                            const struct vmshm_pull *pull)
 {
-    mca_btl_vmshm_streams_t *streams = endpoint->streams;
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    mca_btl_vmshm_stream_t *stream =
-        opal_pointer_array_get_item(&c->stream_table, (int) (uint32_t) number & INT32_MAX);
+    mca_btl_vmshm_streams_t *streams = vmshm_load_acquire(&endpoint->streams);
+    mca_btl_vmshm_stream_t *stream;
 
-    if (NULL == stream || stream->handle.stream != number || stream->endpoint != endpoint) {
-        mca_btl_vmshm_peer_broken(endpoint, "pull", "there is no such stream");
-        return;
+    if (NULL == streams || pull->index > INT_MAX) {
+        return NULL;
     }
+    stream = opal_pointer_array_get_item(&streams->table, (int) pull->index);
+    return NULL != stream && stream->handle.number == pull->stream && !stream->pulled ? stream : NULL;
+}
+
+void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_pull *pull)
+{
+    mca_btl_vmshm_stream_t *stream;
+
     OPAL_THREAD_LOCK(&endpoint->lock);
-    if (!stream->pulled) {
+    stream = find_offered(endpoint, pull);
+    if (NULL == stream) {
+        mca_btl_vmshm_peer_broken(endpoint, "pull", "there is no such stream");
+    } else {
         stream->pulled = true;
-        if (stream->list == &streams->running) {
+        if (stream->list == &endpoint->streams->running) {
             offer_again(endpoint, stream);
         } else {
             offer_again(endpoint, NULL);
-            move_to(stream, &streams->awaited);
+            move_to(stream, &endpoint->streams->awaited);
         }
+        mca_btl_vmshm_work_on(endpoint);
     }
-    mca_btl_vmshm_work_on(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
 
@@ -283,7 +298,7 @@ static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_
     } else {
         mca_btl_vmshm_copy(mca_btl_vmshm_at(place.offset), from, length);
     }
-    chunk->stream = stream->handle.stream;
+    chunk->stream = stream->handle.number;
     chunk->offset = stream->offset;
     chunk->length = length;
     chunk->place = place.offset;

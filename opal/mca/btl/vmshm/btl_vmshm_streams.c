@@ -7,6 +7,7 @@
 static void streams_construct(mca_btl_vmshm_streams_t *streams)
 {
     memset((char *) streams + sizeof streams->super, 0, sizeof *streams - sizeof streams->super);
+    OBJ_CONSTRUCT(&streams->table, opal_pointer_array_t);
     OBJ_CONSTRUCT(&streams->offered, opal_list_t);
     OBJ_CONSTRUCT(&streams->awaited, opal_list_t);
     OBJ_CONSTRUCT(&streams->running, opal_list_t);
@@ -16,6 +17,7 @@ static void streams_construct(mca_btl_vmshm_streams_t *streams)
 
 static void streams_destruct(mca_btl_vmshm_streams_t *streams)
 {
+    OBJ_DESTRUCT(&streams->table);
     OBJ_DESTRUCT(&streams->offered);
     OBJ_DESTRUCT(&streams->awaited);
     OBJ_DESTRUCT(&streams->running);

@@ -65,7 +65,7 @@
 #define VMSHM_SECTION_MAGIC    UINT64_C(0x314345534D48534D)  /* "MSHMSEC1" */
 #define VMSHM_WINDOW_MAGIC     UINT64_C(0x314E49574D48534D)  /* "MSHMWIN1" */
 #define VMSHM_RING_MAGIC       UINT32_C(0x474E4952)          /* "RING" */
-#define VMSHM_FORMAT_VERSION   3u
+#define VMSHM_FORMAT_VERSION   4u
 
 #define VMSHM_LINE_BYTES       64u                           /* a cache line */
 #define VMSHM_MAX_VMS          64u
@@ -241,7 +241,7 @@ enum {
     VMSHM_SLOT_SWITCH = 3,      /* last message of this ring; the slot holds the next ring's offset */
     VMSHM_SLOT_PAD    = 4,      /* nothing up to the ring's end */
     VMSHM_SLOT_CHANNEL = 5,     /* the slot holds the offset of the sender's channel */
-    VMSHM_SLOT_PULL   = 6       /* the slot holds the number of a stream that is awaited */
+    VMSHM_SLOT_PULL   = 6       /* the slot holds a struct vmshm_pull */
 };
 
 struct vmshm_slot {
@@ -269,11 +269,17 @@ struct vmshm_channel {
 
 struct vmshm_chunk {
     uint64_t number;            /* n + 1; stored last, with release */
-    uint64_t stream;            /* the producer's number of the message */
+    uint64_t stream;            /* the producer's number of the message, never used again */
     uint64_t offset;            /* of these bytes in the message */
     uint64_t length;
     uint64_t place;             /* where they are: offset in a window of the producer */
     uint64_t reserved[3];
+};
+
+/* "I await this stream": what the producer's header said of it. */
+struct vmshm_pull {
+    uint64_t stream;
+    uint64_t index;             /* where the producer finds it */
 };
 
 struct vmshm_cell_ref {
@@ -308,5 +314,6 @@ static_assert(sizeof(struct vmshm_slot) == VMSHM_SLOT_BYTES, "slot");
 static_assert(VMSHM_SHORT_START + VMSHM_SHORT_BYTES == VMSHM_SLOT_BYTES, "short message");
 static_assert(VMSHM_SLOT_HEAD_BYTES + sizeof(struct vmshm_cell_ref) <= VMSHM_SLOT_BYTES,
               "cell reference");
+static_assert(VMSHM_SLOT_HEAD_BYTES + sizeof(struct vmshm_pull) <= VMSHM_SLOT_BYTES, "pull");
 
 #endif
