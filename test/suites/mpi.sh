@@ -76,6 +76,28 @@ else
     fail "counters: bytes went through the segment although tcp was asked for"
 fi
 
+# A server and its clients, one after the other: what it had for one serves the next. Where memory is lost
+# with each, large messages become many fragments at last, which is seen in the number of messages.
+messages_of() { # ROUNDS
+    local before
+    before=$(sum messages)
+    if VMSHM_VMS=2 VMSHM_VM_SPAWN_FIRST=1 mpirun --allow-run-as-root --oversubscribe --mca pml ob1 --mca btl self,vmshm \
+        --mca btl_vmshm_window_size 1048576 --mca btl_vmshm_max_windows 1 \
+        --mca btl_vmshm_pool_size 65536 -np 1 "$VT_SPAWN_WRAPPER" "$top/build/test/mpi/vt_spawn" \
+        --rounds "$1" --children 1 >"$work/clients" 2>&1 && grep -q '^PASS ' "$work/clients"; then
+        echo $(($(sum messages) - before))
+    else
+        echo 0
+    fi
+}
+few=$(messages_of 4)
+many=$(messages_of 16)
+if ((few > 0 && many > 0 && many * 100 <= few * 4 * 105)); then
+    pass "clients one after the other: $few messages with 4, $many with 16"
+else
+    fail "clients one after the other: $few messages with 4, $many with 16" "$work/clients"
+fi
+
 # The map of who talks over what: printed once, with each pair.
 map=$work/map
 VMSHM_VMS=2 mpirun --allow-run-as-root --oversubscribe --mca pml ob1 --mca btl self,vader,vmshm \

@@ -292,7 +292,7 @@ static void test_broken_chunk(void **state)
 /* --- a server and its clients, one after the other: what it had for one serves the next */
 
 #define CLIENTS 20
-#define SIZE    100001u             /* a part of a place of the pool is left over */
+#define SIZE    20000u              /* a part of a place of the pool is left over */
 
 static uint64_t arena_used(void)
 {

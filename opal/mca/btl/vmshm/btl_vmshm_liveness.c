@@ -106,6 +106,30 @@ static void count_sent(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t *messa
     *bytes += vmshm_load_relaxed(&endpoint->bytes);
 }
 
+/* For those who look with `vmshmctl show`. */
+static void publish_sent(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
+                            * mca_btl_vmshm_header()->procs;
+    uint64_t messages, bytes;
+    opal_list_item_t *item;
+
+    pthread_mutex_lock(&c->table_lock);
+    messages = c->gone_messages;
+    bytes = c->gone_bytes;
+    for (uint64_t i = 0; i < places; ++i) {
+        if (NULL != c->table[i]) {
+            count_sent(c->table[i], &messages, &bytes);
+        }
+    }
+    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
+        count_sent(endpoint_of(item), &messages, &bytes);
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    vmshm_count(&c->member, messages, bytes);
+}
+
 /* It is broken, if nothing else is known yet. Who accuses it first says why. */
 static void accuse(mca_btl_vmshm_endpoint_t *endpoint, const char *field, const char *why)
 {
@@ -124,7 +148,6 @@ static void tick(unsigned int count)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
-    uint64_t messages = 0, bytes = 0;
 
     vmshm_store_relaxed(&c->ticks, count);
     if (NULL == c->lost) {
@@ -154,7 +177,6 @@ static void tick(unsigned int count)
         if (NULL == endpoint) {
             continue;
         }
-        count_sent(endpoint, &messages, &bytes);
         if (!mca_btl_vmshm_is_alive(endpoint)) {
             continue;
         }
@@ -174,14 +196,8 @@ static void tick(unsigned int count)
             mca_btl_vmshm_alert();
         }
     }
-    opal_list_item_t *item;
-    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
-        count_sent(endpoint_of(item), &messages, &bytes);
-    }
-    messages += c->gone_messages;
-    bytes += c->gone_bytes;
     pthread_mutex_unlock(&c->table_lock);
-    vmshm_count(&c->member, messages, bytes);
+    publish_sent();
 }
 
 static void *monitor(void *unused)
@@ -245,6 +261,9 @@ void mca_btl_vmshm_monitor_stop(void)
     pthread_cond_signal(&c->monitor_cond);
     pthread_mutex_unlock(&c->monitor_lock);
     pthread_join(c->monitor, NULL);
+    if (NULL == c->lost) {
+        publish_sent();                 /* what was sent since the last tick, too */
+    }
     c->monitoring = false;
     pthread_cond_destroy(&c->monitor_cond);
     pthread_mutex_destroy(&c->monitor_lock);
