@@ -81,7 +81,8 @@ fi
 messages_of() { # ROUNDS
     local before
     before=$(sum messages)
-    if VMSHM_VMS=2 VMSHM_VM_SPAWN_FIRST=1 mpirun --allow-run-as-root --oversubscribe --mca pml ob1 --mca btl self,vmshm \
+    if VMSHM_VMS=2 VMSHM_VM_SPAWN_FIRST=1 mpirun --allow-run-as-root --oversubscribe \
+        --mca pml ob1 --mca btl self,vmshm \
         --mca btl_vmshm_window_size 1048576 --mca btl_vmshm_max_windows 1 \
         --mca btl_vmshm_pool_size 65536 -np 1 "$VT_SPAWN_WRAPPER" "$top/build/test/mpi/vt_spawn" \
         --rounds "$1" --children 1 >"$work/clients" 2>&1 && grep -q '^PASS ' "$work/clients"; then

@@ -121,7 +121,9 @@ thread() {
     unset TSAN_OPTIONS
 }
 
-for kind in ${*:-address thread}; do
+kinds=("$@")
+((${#kinds[@]} > 0)) || kinds=(address thread)
+for kind in "${kinds[@]}"; do
     case $kind in
     address | thread) "$kind" ;;
     *)

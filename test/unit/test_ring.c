@@ -400,7 +400,7 @@ static int victim(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(1 == side_losses);
-    REQUIRE(MCA_BTL_VMSHM_FATE_BROKEN == side->peer->fate);
+    REQUIRE(MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(side->peer));
     REQUIRE(0 == arrived);
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
@@ -491,7 +491,7 @@ static int survive(struct side *side)
         usleep(1000);
     }
     REQUIRE(10 == arrived);         /* what it sent before it died is delivered */
-    REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == side->peer->fate);
+    REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == mca_btl_vmshm_fate(side->peer));
     REQUIRE(0 == unit_wait(sibling));
     side_stop();
     return 0;
@@ -522,11 +522,11 @@ static int see_it_leave(struct side *side)
     start(side);
     side_connect(side);
     side_meet(side);
-    while (MCA_BTL_VMSHM_FATE_ALIVE == side->peer->fate || !side->peer->attended) {
+    while (MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(side->peer) || !side->peer->attended) {
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
-    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate);
+    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer));
     REQUIRE(10 == arrived && 0 == side_losses);
     REQUIRE(0 == side->peer->control.length && 0 == side->peer->grown_count);
     side_stop();
@@ -626,7 +626,7 @@ static int look_too_late(struct side *side)
     while (!side->peer->attended) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate && 0 == side_losses);
+    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
     REQUIRE(1 == arrived);
     side_meet(side);
     side_stop();

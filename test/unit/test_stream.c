@@ -137,7 +137,7 @@ static int pusher(struct side *side)
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
-    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate && 0 == side_losses);
+    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
     REQUIRE(arena->pool_count == arena->pool_room);
     side_stop();
     return 0;
@@ -263,7 +263,7 @@ static int victim(struct side *side)
     for (int i = 0; i < 100000 && 0 == side_losses; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_BROKEN == side->peer->fate);
+    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(side->peer));
     REQUIRE(0 == strcmp(side->peer->broken_field, "chunk") && 0 == got);
     side_meet(side);
     side_stop();
@@ -351,7 +351,7 @@ static int server(struct side *side)
             usleep(1000);
         }
         mca_btl_vmshm_component_progress();
-        REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == side->peer->fate && 0 == side_losses);
+        REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
         REQUIRE(NULL == side->peer->out && opal_list_is_empty(&side->peer->pending)
                 && opal_list_is_empty(&side->peer->done) && 0 == c->working_count);
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handle));

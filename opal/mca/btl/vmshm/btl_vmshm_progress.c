@@ -512,7 +512,7 @@ int mca_btl_vmshm_component_progress(void)
     }
 
 out:
-    vmshm_store_release(&c->polling, c->polling - 1);
+    vmshm_store_release(&c->polling, vmshm_load_relaxed(&c->polling) - 1);
     /* The message that is waited for may come from a process that has no core while this one polls.
      * Open MPI yields by itself only if it knows that its node is oversubscribed. */
     if (OPAL_UNLIKELY(yield)) {
