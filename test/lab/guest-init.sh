@@ -30,12 +30,6 @@ if [[ ${1:-} != --root-ready ]]; then
     mount -n -t tmpfs tmpfs /mnt
     mkdir /mnt/upper /mnt/work /mnt/root
     mount -n -t overlay overlay -o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root
-    # shellcheck source=/dev/null
-    . "$DIR/guest.conf"
-    for share in "${SHARES[@]}"; do
-        # hostfs sees at each open what the host has; the overlay may not
-        mount -n -t hostfs none "/mnt/root$share" -o "$share"
-    done
     mount -n -t hostfs none "/mnt/root$DIR" -o "$DIR,ro"
     mount -n --move /dev /mnt/root/dev
     mount -n --move /proc /mnt/root/proc
@@ -67,6 +61,28 @@ mkdir -p /run/vmlab /run/lock "$DIR"
 mount -n --move /mnt "$DIR" 2>/dev/null || { mount -n --bind /mnt "$DIR"; umount -n /mnt; }
 mv /tmp/.vmlab/* /run/vmlab/
 rmdir /tmp/.vmlab
+
+# Directories of the host, at the same place, which may lie in what is the guest's own. Unlike in the
+# overlay, what changes on the host is seen at each open.
+host_directory() { # DIRECTORY 9P-TAG ro|rw
+    mkdir -p "$1"
+    if [[ $BACKEND == uml ]]; then
+        mount -n -t hostfs none "$1" -o "$1,$3"
+    else
+        mount -n -t 9p -o "$3,trans=virtio,version=9p2000.L,msize=512000,cache=none" "$2" "$1"
+    fi
+}
+# A clone in a directory of one user, as /root is: jobs of other users of the guest must get there, too.
+# Nothing is mounted yet, so these are the guest's own.
+above=()
+for dir in "$PREFIX" "${VIEWS[@]}" "${SHARES[@]}"; do
+    while dir=${dir%/*}; [[ -n $dir ]]; do
+        [[ ! -d $dir ]] || above+=("$dir")
+    done
+done
+((${#above[@]} == 0)) || chmod o+x "${above[@]}"
+for i in "${!VIEWS[@]}"; do host_directory "${VIEWS[i]}" "view$i" ro; done
+for i in "${!SHARES[@]}"; do host_directory "${SHARES[i]}" "share$i" rw; done
 
 hostname "$NAME-$K"
 {

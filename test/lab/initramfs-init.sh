@@ -1,7 +1,7 @@
 #!/bin/busybox sh
 # shellcheck shell=dash
 # First process of a QEMU guest, in its initramfs: mounts the host's root read-only over virtio-9p
-# under a tmpfs overlay, the shares above it, and hands over to guest-init.sh.
+# under a tmpfs overlay, the lab's directory above it, and hands over to guest-init.sh.
 /bin/busybox mkdir -p /proc /sys /dev /lower /mem /root
 export PATH=/bin
 /bin/busybox --install -s /bin
@@ -28,13 +28,8 @@ mount -t tmpfs tmpfs /mem
 mkdir /mem/upper /mem/work
 mount -t overlay overlay -o lowerdir=/lower,upperdir=/mem/upper,workdir=/mem/work /root ||
     fail "cannot mount the overlay"
-# the lab's own directory and the shares change while the guest runs
+# the lab's own directory changes while the guest runs
 mount -t 9p -o "ro,$opts,cache=none" lab "/root$dir" || fail "cannot mount $dir over 9p"
-n=0
-while read -r share; do
-    mount -t 9p -o "$opts,cache=none" "share$n" "/root$share" || fail "cannot mount $share over 9p"
-    n=$((n + 1))
-done <"/root$dir/shares"
 mount --move /dev /root/dev
 mount --move /proc /root/proc
 exec switch_root /root /bin/bash "$dir/guest-init.sh" --root-ready

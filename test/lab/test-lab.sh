@@ -18,6 +18,13 @@ export VMSHM_PREFIX=${VMSHM_PREFIX:-$REPO/build/inst}
 PROBE=$REPO/build/lab/labprobe
 VECTORS=$REPO/build/lab/labvectors
 OUT=$(mktemp -d)
+# Shares in what the guests have of their own
+OWN=("$(mktemp -d /tmp/vmlab-share.XXXXXX)" "/tmp/vmlab share,$$" "$(mktemp -d /run/vmlab-share.XXXXXX)"
+    "$(mktemp -d /dev/shm/vmlab-share.XXXXXX)")
+mkdir "${OWN[1]}"
+# and one below a directory that only root may enter
+CLOSED=$(mktemp -d /var/tmp/vmlab-share.XXXXXX)
+mkdir -m 755 "$CLOSED/share"
 A=ta$$ B=tb$$
 passed=0 failed=0
 
@@ -27,7 +34,8 @@ cleanup() {
     for name in "$A" "$B"; do
         [[ -d /run/vmshm-lab/$name ]] && lab down --name "$name" 2>/dev/null
     done
-    rm -rf "$OUT" "$REPO/build/lab/coherent.$$" "$REPO/build/lab/written.$$"
+    umount "$OUT/noexec" 2>/dev/null
+    rm -rf "$OUT" "${OWN[@]}" "$CLOSED" "$REPO/build/lab/coherent.$$" "$REPO/build/lab/written.$$"
 }
 trap cleanup EXIT
 trap 'exit 130' INT TERM
@@ -79,6 +87,41 @@ run lab down --name "$A"
 check "down of an unknown lab fails clearly" eval 'is "$rc" 1 && has err "no lab named"'
 VMSHM_PREFIX=/nowhere run lab up --name "$A"
 check "a missing vmshmctl is named" eval 'is "$rc" 1 && has err "/nowhere/bin/vmshmctl is missing"'
+refused() { # DIRECTORY TEXT: as a share
+    run lab up --share "$1" --name "$A"
+    is "$rc" 1 && has err "--share $1: .*$2"
+}
+mkdir "$OUT/"$'new\nline'
+for own in /tmp /run /dev/shm; do
+    check "a share that is the guests' own $own is refused" refused "$own" "share a directory below it"
+done
+for own in /dev /dev/pts /proc /proc/self/task /sys /sys/kernel; do
+    check "a share in $own is refused" eval 'run lab up --share "$own" --name "$A" &&
+        is "$rc" 1 && has err "is each machine.s own; choose a directory elsewhere"'
+done
+check "a share of / is refused" refused / "share a directory below it"
+check "a share of /etc is refused" refused /etc "share a directory below it"
+run lab up --share "$OUT/"$'new\nline' --name "$A"
+check "a share with a line break in its name is refused" eval 'is "$rc" 1 && has err "control character"'
+
+# What cannot be built is refused by demo and check before they install or build anything.
+placed() { # NAME DIRECTORY REMEDY
+    local name=$1 dir=$2 remedy=$3 program
+    mkdir -p "$dir/test/lab"
+    cp "$REPO/demo" "$REPO/check" "$dir/"
+    cp "$HERE/place.sh" "$dir/test/lab/"
+    for program in demo check; do
+        run bash "$dir/$program"
+        check "$program refuses $name" eval 'is "$rc" 1 && is "$(ls "$dir")" "check"$'"'\n'"'"demo"$'"'\n'"'"test" &&
+            has err "^$program: $dir, where this tree lies: .*$remedy"'
+    done
+}
+placed "a path with a blank" "$OUT/a b" "move it to a directory without"
+placed "a path with a colon" "$OUT/a:b" "move it to a directory without"
+mkdir "$OUT/noexec"
+mount -t tmpfs -o noexec,mode=755 tmpfs "$OUT/noexec"
+placed "a file system mounted with noexec" "$OUT/noexec" "mount -o remount,exec $OUT/noexec"
+umount "$OUT/noexec"
 check "refusals leave nothing" is "$(traces)" ""
 
 # ------------------------------------------------------------------ failed boot, interrupted boot
@@ -96,12 +139,25 @@ rc=$?
 check "an interrupted boot leaves nothing" eval 'is "$rc" 143 && is "$(traces)" ""'
 
 # ------------------------------------------------------------------ up, ssh
+# The caller has locks and a directory of its own.
+mkdir "$OUT/here"
+cd "$OUT/here" || exit 1
+exec 200>"$OUT/high"
+flock 200
 start=$(date +%s%N)
-run lab up --backend "$BACKEND" --name "$A"
+run flock "$OUT/held" timeout -k 5 120 "$HERE/vmlab" up --backend "$BACKEND" --name "$A" \
+    --share "$REPO/build" --share "${OWN[0]}" --share "${OWN[1]}" --share "${OWN[2]}" --share "${OWN[3]}" \
+    --share "$CLOSED/share"
+exec 200>&-
+cd "$REPO/build/lab" || exit 1
 echo "     up of 2 guests: $(((${EPOCHREALTIME/./} * 1000 - start) / 1000000)) ms"
 check "up prints names and addresses" \
     eval 'is "$rc" 0 && is "$(<"$OUT/out")" "$A-0 10.77.0.10"$'"'\n'"'"$A-1 10.77.0.11"'
 ((rc == 0)) || { echo "$passed passed, $failed failed"; exit 1; }
+check "no guest holds what the caller had open" \
+    eval 'flock -n "$OUT/held" true && flock -n "$OUT/high" true'
+check "no guest sits in the caller's directory" \
+    is "$(find /proc -maxdepth 2 -path '/proc/[0-9]*/cwd' -lname "$OUT/here" 2>/dev/null)" ""
 run lab up --backend "$BACKEND" --name "$A"
 check "up of a lab that is up fails clearly" eval 'is "$rc" 1 && has err "is up already"'
 run lab status --name "$A"
@@ -146,6 +202,25 @@ check "the guest sees what changes on the host" is "$(<"$OUT/out")" "changed on 
 run lab ssh --name "$A" 1 -- "echo from the guest >written.$$"
 check "the share is writable and the current directory kept" \
     is "$(cat "written.$$" 2>&1)" "from the guest"
+for own in "${OWN[@]}"; do
+    echo from the host >"$own/host"
+    # shellcheck disable=SC2016
+    run lab ssh --name "$A" 1 -- bash -c 'cat "$1/host" && echo from the guest >"$1/guest"' - "$own"
+    check "a share at $own" eval 'is "$rc" 0 && is "$(<"$OUT/out")" "from the host" &&
+        is "$(cat "$own/guest" 2>&1)" "from the guest"'
+done
+echo from the host >"$CLOSED/share/host"
+run lab ssh --name "$A" 1 -- setpriv --reuid=1000 --regid=1000 --clear-groups cat "$CLOSED/share/host"
+check "other users of a guest get to a share below a directory of root's" \
+    eval 'is "$rc" 0 && is "$(<"$OUT/out")" "from the host" && is "$(stat -c %a "$CLOSED")" 700'
+cd "${OWN[1]}" || exit 1
+run lab mpirun --name "$A" -np 2 cat host
+check "a job runs in such a share" eval 'is "$rc" 0 && is "$(sort -u "$OUT/out")" "from the host"'
+cd "$REPO/build/lab" || exit 1
+run lab ssh --name "$A" 1 -- 'for d in /tmp /run /dev/shm; do echo x >$d/vmlab-own && ls $d; done'
+check "beside it /tmp, /run and /dev/shm are the guest's own" eval 'is "$rc" 0 &&
+    is "$(grep -c vmlab-own "$OUT/out")" 3 && ! has out "$(basename "$OUT")" &&
+    [[ ! -e /tmp/vmlab-own && ! -e /run/vmlab-own && ! -e /dev/shm/vmlab-own ]]'
 run lab ssh --name "$A" 1 -- "echo x >/etc/vmlab-$A && echo x >~/vmlab-$A && rm /etc/fstab"
 check "all else is private to the guest" \
     eval 'is "$rc" 0 && [[ ! -e /etc/vmlab-$A && ! -e ~/vmlab-$A && -e /etc/fstab ]]'
@@ -192,8 +267,18 @@ for signal in INT TERM; do
 done
 
 # ------------------------------------------------------------------ two labs at once
-run lab up --backend "$BACKEND" --name "$B" --vms 3 --mem 512M --segment 64M
+# By a tree that lies in what the guests have of their own
+tree=$OUT/tree
+mkdir -p "$tree/test" "$tree/build"
+cp -r "$HERE" "$tree/test/"
+run timeout -k 5 120 "$tree/test/lab/vmlab" up --backend "$BACKEND" --name "$B" --vms 3 --mem 512M \
+    --segment 64M
 check "a second lab of another name" eval 'is "$rc" 0 && is "$(wc -l <"$OUT/out")" 3'
+run lab ssh --name "$B" 2 -- "cat $tree/test/lab/labprobe.c && echo x >$tree/build/written"
+check "a tree below /tmp is there in its guests, what it builds is shared" \
+    eval 'is "$rc" 0 && cmp "$OUT/out" "$HERE/labprobe.c" && is "$(cat "$tree/build/written" 2>&1)" x'
+run lab ssh --name "$B" 2 -- "echo x >$tree/test/written"
+check "all else of it is read-only" eval '[[ $rc != 0 ]] && has err "Read-only"'
 run lab mpirun --name "$B" -np 3 "$PROBE"
 check "mpirun on three guests of the second lab" \
     eval 'is "$rc" 0 && is "$(grep -c "on $B-[012] sum 6" "$OUT/out")" 3'

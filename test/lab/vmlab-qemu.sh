@@ -39,6 +39,7 @@ qemu_check() {
             die "--qemu patched: QEMU $QEMU_PATCHED cannot be built; see above"
     fi
     QEMU=$(command -v "$QEMU") || die "--qemu: no such program; apt-get install qemu-system-x86"
+    QEMU=$(realpath "$QEMU")
     need busybox busybox-static
     need cpio cpio
     need modprobe kmod
@@ -109,7 +110,6 @@ qemu_prepare() {
         mv -T "$tmp" "$BOOT" 2>/dev/null || rm -rf "$tmp"
         [[ -d $BOOT ]] || die "cannot write $BOOT"
     fi
-    printf '%s\n' "${SHARES[@]}" >"$DIR/shares"
     # 9p exports the namespace that QEMU sees; its file system driver keeps inode numbers of
     # several host file systems apart only with multidevs=remap
 }
@@ -152,8 +152,13 @@ qemu_command() { # K: into cmd
         -device "virtio-9p-pci,fsdev=root,mount_tag=root"
         -fsdev "local,id=lab,path=$DIR,security_model=none,readonly=on"
         -device "virtio-9p-pci,fsdev=lab,mount_tag=lab")
+    # a comma in an option's value is doubled
+    for i in "${!VIEWS[@]}"; do
+        cmd+=(-fsdev "local,id=v$i,path=${VIEWS[i]//,/,,},security_model=none,readonly=on,multidevs=remap"
+            -device "virtio-9p-pci,fsdev=v$i,mount_tag=view$i")
+    done
     for i in "${!SHARES[@]}"; do
-        cmd+=(-fsdev "local,id=s$i,path=${SHARES[i]},security_model=passthrough,multidevs=remap"
+        cmd+=(-fsdev "local,id=s$i,path=${SHARES[i]//,/,,},security_model=passthrough,multidevs=remap"
             -device "virtio-9p-pci,fsdev=s$i,mount_tag=share$i")
     done
 }

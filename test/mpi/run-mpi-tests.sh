@@ -51,6 +51,7 @@ pingpong|vt_pingpong|--verify|2|4
 slow|vt_slow||2|4
 die-none|vt_die|--mode none|2|4
 big|vt_big||2|2
+big-fragments|vt_big|--bytes 2100M|2|2
 EOF
 }
 

@@ -62,11 +62,16 @@ void vt_at_(const char *file, int line, const char *fmt, ...)
  * process ends here anyway. The pause lets the other ranks, whose alarms come about now, speak too
  * before mpirun ends them because this one exited.
  */
+static void (*vt_timeout_hook)(void);
+
 static void vt_on_alarm(int sig)
 {
     int n = atomic_load(&vt_pos_used);
 
     (void) sig;
+    if (NULL != vt_timeout_hook) {
+        vt_timeout_hook();
+    }
     for (int i = 0; i < n && i < VT_POS_MAX; ++i) {
         char line[320];
         int len = snprintf(line, sizeof(line),
@@ -80,6 +85,11 @@ static void vt_on_alarm(int sig)
     }
     sleep(3);
     _exit(124);
+}
+
+void vt_on_timeout(void (*hook)(void))
+{
+    vt_timeout_hook = hook;
 }
 
 void vt_watchdog_restart(unsigned more_seconds)
@@ -186,6 +196,12 @@ void vt_args_done(void)
 
 static size_t vt_thresholds[32] = {4096, 32768, 65536, 131072};
 static size_t vt_nthresholds = 4;
+
+const size_t *vt_threshold_list(size_t *n)
+{
+    *n = vt_nthresholds;
+    return vt_thresholds;
+}
 
 static void vt_add_thresholds(const char *list, const char *what)
 {

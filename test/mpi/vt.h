@@ -74,6 +74,9 @@ void vt_line_(const char *file, int line);
 /* Gives the watchdog its full time again, and some more, for a part that is long by intent. */
 void vt_watchdog_restart(unsigned more_seconds);
 
+/* What else the watchdog does before it ends the process: called in a signal handler. */
+void vt_on_timeout(void (*hook)(void));
+
 _Noreturn void vt_fail_(const char *file, int line, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 #define VT_FAIL(...) vt_fail_(__FILE__, __LINE__, __VA_ARGS__)
@@ -143,6 +146,9 @@ void vt_guard_check_(const char *file, int line, const struct vt_buf *b);
 size_t *vt_size_list(size_t small, size_t max, size_t *n);
 /* A few sizes around the thresholds only: for tests that multiply sizes with much else. */
 size_t *vt_size_few(size_t max, size_t *n);
+
+/* Those of the arguments and the environment, with Open MPI's own. */
+const size_t *vt_threshold_list(size_t *n);
 
 /* Deterministic random numbers: every rank can compute what another one will send. */
 uint64_t vt_mix(uint64_t a, uint64_t b);

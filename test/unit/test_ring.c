@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
-
 #define MAX_BYTES  (32u * 1024)
+#define MANY       20000u
 
 /* What has come and gone in this process. */
 static uint64_t arrived, completed;
@@ -47,23 +47,52 @@ static void fill(uint8_t *to, size_t bytes, uint64_t number)
     }
 }
 
+static void require_content(const uint8_t *bytes, size_t length, uint64_t number)
+{
+    REQUIRE(0 == memcmp(&number, bytes, sizeof number));
+    for (size_t i = sizeof number; i < length; ++i) {
+        REQUIRE((uint8_t) (number * 31 + i * 7) == bytes[i]);
+    }
+}
+
+/* Callbacks that wait for the next message, as the upper layer may do for want of memory. */
+static bool waits_in_callbacks;
+static uint64_t waited;
+static void send_next(void);
+
+static void wait_for_next(uint64_t number)
+{
+    static int depth;
+
+    if (depth < 3) {
+        ++depth;
+        while (arrived == number + 1) {
+            send_next();                /* the other side may be waiting, too */
+            mca_btl_vmshm_component_progress();
+        }
+        --depth;
+        ++waited;
+    }
+}
+
 static void on_message(mca_btl_base_module_t *btl, mca_btl_base_tag_t tag,
                        mca_btl_base_descriptor_t *des, void *context)
 {
     const uint8_t *bytes = des->des_segments->seg_addr.pval;
     const size_t expected = size_of_message(&arrivals_seed);
-    uint64_t number;
+    const uint64_t number = arrived;
 
     (void) btl;
     (void) context;
     REQUIRE(SIDE_TAG == tag && 1 == des->des_segment_count);
     REQUIRE(des->des_segments->seg_len == expected);
-    memcpy(&number, bytes, sizeof number);
-    REQUIRE(number == arrived);
-    for (size_t i = sizeof number; i < expected; ++i) {
-        REQUIRE((uint8_t) (number * 31 + i * 7) == bytes[i]);
-    }
+    require_content(bytes, expected, number);
     ++arrived;
+    if (waits_in_callbacks && number % 3 > 0 && number + 1 < MANY) {
+        wait_for_next(number);
+        REQUIRE(bytes == des->des_segments->seg_addr.pval);
+        require_content(bytes, expected, number);
+    }
 }
 
 static void on_complete(mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
@@ -102,16 +131,25 @@ static void send_one(struct side *side, uint64_t number, uint32_t *seed)
 
 /* --- both send and receive at once: order, content, one completion each, the ring grows */
 
-#define MANY 20000u
+static struct side *sender;
+static uint64_t sent;
+static uint32_t sent_seed;
+
+static void send_next(void)
+{
+    if (sent < MANY) {
+        send_one(sender, sent++, &sent_seed);
+    }
+}
 
 static int exchange(struct side *side)
 {
-    uint32_t seed = side->vm + 1;
-
+    sender = side;
+    sent_seed = side->vm + 1;
     start(side);
     side_connect(side);
-    for (uint64_t n = 0; n < MANY; ++n) {
-        send_one(side, n, &seed);
+    while (sent < MANY) {
+        send_next();
         mca_btl_vmshm_component_progress();
     }
     while (arrived < MANY || completed < MANY) {
@@ -128,6 +166,21 @@ static void test_exchange(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
     assert_int_equal(0, side_run_pair(*state, exchange, exchange, NULL));
+}
+
+/* --- a callback polls: the others' messages come, and its own stays as it is */
+
+static int exchange_nested(struct side *side)
+{
+    waits_in_callbacks = true;
+    REQUIRE(0 == exchange(side) && waited > 0);
+    return 0;
+}
+
+static void test_nested(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, exchange_nested, exchange_nested, NULL));
 }
 
 /* --- nobody receives for a while: nothing is refused, nothing is lost, memory is not exceeded */
@@ -171,6 +224,91 @@ static void test_flood(void **state)
 
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
     assert_int_equal(0, side_run_pair(*state, flood, drain, &small));
+}
+
+/* --- nobody receives for a while: what waits here and what the peer holds is bounded, and then the upper
+ * layer keeps what it has */
+
+#define FLOOD 20000u
+
+static void on_flood(mca_btl_base_module_t *btl, mca_btl_base_tag_t tag,
+                     mca_btl_base_descriptor_t *des, void *context)
+{
+    (void) btl;
+    (void) tag;
+    (void) context;
+    REQUIRE(1000 == des->des_segments->seg_len);
+    require_content(des->des_segments->seg_addr.pval, 1000, arrived);
+    ++arrived;
+}
+
+/* As ob1 does: 1: taken, 0: refused. */
+static int send_or_keep(struct side *side, uint64_t number)
+{
+    mca_btl_base_descriptor_t *des = NULL;
+    uint8_t bytes[1000];
+
+    fill(bytes, sizeof bytes, number);
+    if (OPAL_SUCCESS == mca_btl_vmshm_sendi(&mca_btl_vmshm.super, side->peer, NULL, bytes, sizeof bytes,
+                                            0, MCA_BTL_NO_ORDER, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP,
+                                            SIDE_TAG, &des)) {
+        return 1;
+    }
+    if (NULL == des) {
+        return 0;
+    }
+    des->des_cbfunc = NULL;
+    memcpy(des->des_segments->seg_addr.pval, bytes, sizeof bytes);
+    REQUIRE(mca_btl_vmshm_send(&mca_btl_vmshm.super, side->peer, des, SIDE_TAG) >= 0);
+    return 1;
+}
+
+static int flood_bounded(struct side *side)
+{
+    uint64_t taken = 0;
+    size_t most;
+
+    start(side);
+    side_connect(side);
+    most = mca_btl_vmshm_component.max_waiting;
+    for (uint64_t n = 0; n < FLOOD; ++n) {
+        taken += (uint64_t) send_or_keep(side, taken);
+    }
+    REQUIRE(taken < FLOOD && taken > most / 4096);
+    REQUIRE(side->peer->waiting < most + 4096);
+    REQUIRE(side->peer->cells_out <= MCA_BTL_VMSHM_MOST_CELLS_OUT);
+    REQUIRE(mca_btl_vmshm_component.arena.count <= 3);
+    side_meet(side);
+    while (taken < FLOOD) {
+        taken += (uint64_t) send_or_keep(side, taken);
+        mca_btl_vmshm_component_progress();
+    }
+    while (!opal_list_is_empty(&side->peer->pending)) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(0 == side->peer->waiting);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int drain_bounded(struct side *side)
+{
+    side_start(side, on_flood);
+    side_connect(side);
+    side_meet(side);
+    while (arrived < FLOOD) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_flood_bounded(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 64 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, flood_bounded, drain_bounded, NULL));
 }
 
 /* --- the ring grows to its limit, and its old memory is taken back */
@@ -832,7 +970,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_exchange, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_nested, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_flood, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_flood_bounded, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_growth, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_heard_before_known, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_payload_like_words, unit_setup, unit_teardown),

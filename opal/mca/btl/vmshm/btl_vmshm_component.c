@@ -105,6 +105,13 @@ static int mca_btl_vmshm_component_register(void)
                                            "(default: 2097152)",
                                            MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
                                            MCA_BASE_VAR_SCOPE_READONLY, &c->pool_size);
+    c->max_waiting = 2 * 1024 * 1024;
+    (void) mca_base_component_var_register(&c->super.btl_version, "max_waiting",
+                                           "Bytes of its own memory in which a process keeps what "
+                                           "a peer has no room for; what is sent beyond them "
+                                           "waits in the user's buffer (default: 2097152)",
+                                           MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
+                                           MCA_BASE_VAR_SCOPE_READONLY, &c->max_waiting);
     c->silence_warning = 30;
     register_number("silence_warning", "Seconds without a heartbeat after which a VM is reported "
                     "as silent (default: 30, 0: never)", OPAL_INFO_LVL_4, &c->silence_warning);
@@ -246,38 +253,51 @@ static bool is_power_of_two(unsigned int n)
     return 0 != n && 0 == (n & (n - 1));
 }
 
-static bool check_parameters(void)
+static bool refuse(const char *name, const char *allowed)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
-    const size_t least = 1024, half = c->window_size / 2;
-    const char *name, *allowed;
-
-    if (!is_power_of_two(c->ring_slots) || c->ring_slots < VMSHM_RING_MIN_SLOTS
-        || c->ring_slots > VMSHM_RING_MAX_SLOTS) {
-        name = "btl_vmshm_ring_slots";
-        allowed = "a power of two from 8 to 65536";
-    } else if (!is_power_of_two(c->ring_slots_max) || c->ring_slots_max < c->ring_slots
-               || c->ring_slots_max > VMSHM_RING_MAX_SLOTS) {
-        name = "btl_vmshm_ring_slots_max";
-        allowed = "a power of two from btl_vmshm_ring_slots to 65536";
-    } else if (c->max_windows < 1 || c->max_windows > MCA_BTL_VMSHM_MAX_WINDOWS) {
-        name = "btl_vmshm_max_windows";
-        allowed = "1 to 16";
-    } else if (c->window_size < VMSHM_GRANULE_BYTES
-               || half < vmshm_ring_bytes(c->ring_slots_max) || half < btl->btl_max_send_size
-               || half < btl->btl_rndv_eager_limit || half < btl->btl_eager_limit) {
-        name = "btl_vmshm_window_size";
-        allowed = "at least 65536, and twice as much as the largest fragment and the largest ring";
-    } else if (btl->btl_eager_limit < least || btl->btl_max_send_size < least
-               || btl->btl_rndv_eager_limit < least) {
-        name = "btl_vmshm_eager_limit, _rndv_eager_limit or _max_send_size";
-        allowed = "at least 1024";
-    } else {
-        return true;
-    }
     opal_show_help("help-btl-vmshm.txt", "bad parameter", true, name, allowed);
     return false;
+}
+
+static bool check_size(const char *name, size_t bytes)
+{
+    const size_t least = 1024, most = mca_btl_vmshm_component.window_size / 2;
+
+    return (bytes >= least && bytes <= most)
+           || refuse(name, "1024 to half of btl_vmshm_window_size");
+}
+
+static bool check_parameters(void)
+{
+    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
+
+    /* Open MPI takes no flags at all for send. */
+    if (0 != btl->btl_flags && 0 == (btl->btl_flags & MCA_BTL_FLAGS_SEND)) {
+        return refuse("btl_vmshm_flags", "send, or send,get");
+    }
+    if (!is_power_of_two(c->ring_slots) || c->ring_slots < VMSHM_RING_MIN_SLOTS
+        || c->ring_slots > VMSHM_RING_MAX_SLOTS) {
+        return refuse("btl_vmshm_ring_slots", "a power of two from 8 to 65536");
+    }
+    if (!is_power_of_two(c->ring_slots_max) || c->ring_slots_max < c->ring_slots
+        || c->ring_slots_max > VMSHM_RING_MAX_SLOTS) {
+        return refuse("btl_vmshm_ring_slots_max",
+                      "a power of two from btl_vmshm_ring_slots to 65536");
+    }
+    if (c->max_windows < 1 || c->max_windows > MCA_BTL_VMSHM_MAX_WINDOWS) {
+        return refuse("btl_vmshm_max_windows", "1 to 16");
+    }
+    if (c->window_size < VMSHM_GRANULE_BYTES) {
+        return refuse("btl_vmshm_window_size", "at least 65536");
+    }
+    if (c->window_size / 2 < vmshm_ring_bytes(c->ring_slots_max)) {
+        return refuse("btl_vmshm_ring_slots_max", "as many slots of 32 bytes as half of "
+                      "btl_vmshm_window_size has room for");
+    }
+    return check_size("btl_vmshm_eager_limit", btl->btl_eager_limit)
+           && check_size("btl_vmshm_rndv_eager_limit", btl->btl_rndv_eager_limit)
+           && check_size("btl_vmshm_max_send_size", btl->btl_max_send_size);
 }
 
 /* What peers learn about this process. NULL: that it has nothing to offer. That, too, must be said:

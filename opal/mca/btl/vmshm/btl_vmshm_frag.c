@@ -15,7 +15,7 @@ static void frag_construct(mca_btl_vmshm_frag_t *frag)
 
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_frag_t, mca_btl_base_descriptor_t, frag_construct, NULL);
 
-mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags)
+mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool in_cell)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     mca_btl_vmshm_frag_t *frag;
@@ -41,7 +41,9 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags)
         return frag;
     }
     frag->cell_class = mca_btl_vmshm_cell_class(size);
-    frag->cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    if (OPAL_LIKELY(in_cell)) {
+        frag->cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    }
     if (OPAL_LIKELY(0 != frag->cell)) {
         frag->segment.seg_addr.pval = mca_btl_vmshm_at(frag->cell);
         return frag;

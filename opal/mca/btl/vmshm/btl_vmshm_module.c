@@ -114,7 +114,7 @@ mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl
     (void) btl;
     (void) endpoint;
     (void) order;
-    return (mca_btl_base_descriptor_t *) mca_btl_vmshm_frag_take(size, flags);
+    return (mca_btl_base_descriptor_t *) mca_btl_vmshm_frag_take(size, flags, true);
 }
 
 int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des)
@@ -124,9 +124,12 @@ int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descripto
     return OPAL_SUCCESS;
 }
 
-/* Before a cell is taken: those that the peer has consumed are the warm ones. */
-static void look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
+/* Before a cell is taken: those that the peer has consumed are the warm ones. False: no more may wait
+ * for the peer. */
+static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint, bool *may_have_cell)
 {
+    bool may_wait;
+
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
         mca_btl_vmshm_reclaim_acked(endpoint);
@@ -134,7 +137,10 @@ static void look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
         mca_btl_vmshm_reclaim(endpoint);
     }
+    *may_have_cell = mca_btl_vmshm_may_have_cell(endpoint);
+    may_wait = opal_list_is_empty(&endpoint->pending) || !mca_btl_vmshm_is_flooded(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
+    return may_wait;
 }
 
 static mca_btl_base_descriptor_t *
@@ -144,15 +150,17 @@ mca_btl_vmshm_prepare_src(struct mca_btl_base_module_t *btl,
                           size_t *size, uint32_t flags)
 {
     const size_t most = mca_btl_vmshm_component.arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX];
-    mca_btl_vmshm_frag_t *frag;
+    mca_btl_vmshm_frag_t *frag = NULL;
+    bool in_cell;
 
     (void) btl;
     (void) order;
     if (*size > most - reserve) {
         *size = most - reserve;
     }
-    look_at_head(endpoint);
-    frag = mca_btl_vmshm_frag_take(reserve + *size, flags);
+    if (look_at_head(endpoint, &in_cell)) {
+        frag = mca_btl_vmshm_frag_take(reserve + *size, flags, in_cell);
+    }
     if (OPAL_UNLIKELY(NULL == frag)) {
         return NULL;
     }

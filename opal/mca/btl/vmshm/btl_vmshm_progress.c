@@ -31,6 +31,8 @@
 #define BUSY_TURNS           8
 /* Polls within callbacks of polls: the upper layer may wait for something in a callback. */
 #define MOST_NESTED          8
+/* The outer poll's message holds up the sender's memory: no more than may be what is waited for. */
+#define NESTED_BUDGET        1
 /* So many empty polls in a row make room for others that may want the core (a power of two). */
 #define YIELD_EVERY          2048
 
@@ -142,6 +144,7 @@ static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
     /* No ack may be ahead of the head: the peer would take the head for a lie. */
     vmshm_store_release(&endpoint->my_head->head, endpoint->position);
     vmshm_store_release(&endpoint->consumed, endpoint->position);
+    endpoint->unshown = 0;
 }
 
 static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
@@ -153,10 +156,9 @@ static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
 
 /* A message that is not a short one, or not as it should be. The position is behind it before it is
  * delivered, for the callback may poll. Returns 1, or 0 for one after which the next stands in another
- * ring, or -1: the peer is broken. *unshown grows by its bytes. */
+ * ring, or -1: the peer is broken. */
 static __opal_attribute_noinline__ int
-take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
-     size_t *unshown)
+take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word)
 {
     const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
     const uint32_t kind = VMSHM_SLOT_KIND(word), start = VMSHM_SLOT_START(word);
@@ -201,7 +203,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
         return -1;
     }
-    *unshown += bytes;
+    endpoint->unshown += bytes;
     return 1;
 }
 
@@ -218,7 +220,6 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
               int budget)
 {
     const bool nested = endpoint->taking++ > 0;
-    size_t unshown = 0;
     int count = 0;
 
     do {
@@ -231,7 +232,7 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
             take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
             ++count;
         } else {
-            const int taken = take(endpoint, slot, word, &unshown);
+            const int taken = take(endpoint, slot, word);
 
             if (OPAL_UNLIKELY(taken < 0)) {
                 endpoint->taking -= 1;
@@ -239,16 +240,17 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
             }
             count += taken;
         }
-        if (unshown >= HEAD_BYTES && !nested) {
+        if (endpoint->unshown >= HEAD_BYTES && !nested) {
             show_head(endpoint);
-            unshown = 0;
         }
         slot = endpoint->in + (endpoint->position & endpoint->in_mask);
         /* Pairs with the release in ring_publish: payload and cell are complete. */
         word = vmshm_load_acquire(&slot->word);
     } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->position + 1));
     endpoint->taking -= 1;
-    if (count > 0 && !nested) {
+    if (OPAL_UNLIKELY(nested)) {
+        endpoint->unshown = HEAD_BYTES;         /* as soon as the outer one has its message */
+    } else if (count > 0) {
         show_head(endpoint);
     }
     return count;
@@ -353,11 +355,11 @@ static int poll_nested(void)
     int count = 0;
 
     for (uint32_t i = 0; i < c->hot_count; ++i) {
-        count += mca_btl_vmshm_poll(c->hot[i].endpoint, POLL_BUDGET);
+        count += mca_btl_vmshm_poll(c->hot[i].endpoint, NESTED_BUDGET);
         mca_btl_vmshm_watch_set(&c->hot[i], c->hot[i].endpoint);
     }
     for (uint32_t i = 0; i < c->cold_count; ++i) {
-        count += mca_btl_vmshm_poll(c->cold[i].endpoint, POLL_BUDGET);
+        count += mca_btl_vmshm_poll(c->cold[i].endpoint, NESTED_BUDGET);
         mca_btl_vmshm_watch_set(&c->cold[i], c->cold[i].endpoint);
     }
     return count;

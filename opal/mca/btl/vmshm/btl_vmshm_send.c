@@ -50,6 +50,7 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
         if (NULL == frag->heap) {
             return 0;
         }
+        endpoint->waiting += frag->segment.seg_len;
         memcpy(frag->heap, frag->segment.seg_addr.pval, frag->segment.seg_len);
         frag->segment.seg_addr.pval = frag->heap;
         frag->cell = 0;
@@ -63,8 +64,12 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
 static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    uint64_t cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    uint64_t cell;
 
+    if (!mca_btl_vmshm_may_have_cell(endpoint)) {
+        return false;                   /* those that are out come back */
+    }
+    cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
     if (0 == cell) {
         mca_btl_vmshm_reclaim(endpoint);
         cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
@@ -125,6 +130,7 @@ void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
     while (!opal_list_is_empty(&endpoint->pending)) {
         mca_btl_vmshm_frag_t *frag =
             (mca_btl_vmshm_frag_t *) opal_list_get_first(&endpoint->pending);
+        const size_t weight = mca_btl_vmshm_frag_weight(frag);
 
         /* Off the list before it is in the ring: in-flight fragments go on another list. */
         opal_list_remove_first(&endpoint->pending);
@@ -132,6 +138,7 @@ void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
             opal_list_prepend(&endpoint->pending, (opal_list_item_t *) frag);
             return;
         }
+        endpoint->waiting -= weight;
         if (!wants_consumption(frag)) {
             opal_list_append(&endpoint->done, (opal_list_item_t *) frag);
         }
@@ -156,6 +163,7 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
     sent = opal_list_is_empty(&endpoint->pending) && try_send(endpoint, frag);
     if (!sent) {
         opal_list_append(&endpoint->pending, (opal_list_item_t *) frag);
+        endpoint->waiting += mca_btl_vmshm_frag_weight(frag);
     }
     now = sent && !wants_consumption(frag);
     if (!now) {

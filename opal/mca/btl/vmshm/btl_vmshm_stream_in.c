@@ -31,7 +31,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     (void) flags;
     (void) order;
     pull = (mca_btl_vmshm_pull_t *) mca_btl_vmshm_item_take(&c->pulls);
-    frag = mca_btl_vmshm_frag_take(sizeof message, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
+    frag = mca_btl_vmshm_frag_take(sizeof message, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP, true);
     if (NULL == pull || NULL == frag || NULL == mca_btl_vmshm_streams_of(endpoint)) {
         if (NULL != pull) {
             mca_btl_vmshm_item_give(&c->pulls, &pull->super);
