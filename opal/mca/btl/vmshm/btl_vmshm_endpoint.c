@@ -59,8 +59,8 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
     struct vmshm_window w;
     uint32_t index;
 
-    if (0 == endpoint->control.length) {
-        return false;                   /* nothing of it is read any more */
+    if (0 == endpoint->control.length || !is_present(endpoint)) {
+        return false;                   /* what stands in the table is not its any more */
     }
     if (NULL == endpoint->grown) {
         endpoint->grown = calloc(MCA_BTL_VMSHM_MAX_WINDOWS - 1, sizeof *endpoint->grown);
@@ -73,8 +73,7 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
         return false;
     }
     if (!is_present(endpoint)) {
-        vmshm_reader_leave(&c->member, endpoint->vm, index);
-        return false;
+        return false;                   /* the bit may be that of the next process's endpoint: it stays */
     }
     endpoint->grown[endpoint->grown_count] = (mca_btl_vmshm_mapped_t) {
         .offset = w.offset, .length = w.length, .index = index,
