@@ -205,6 +205,13 @@ end_job
 bad "a peer in a copy of the segment in use" "" "$other $lock" \
     'A peer says it shares this segment' 'not shared with it' 'is a copy'
 
+# One user whose number differs between the VMs: found out when the peers are proven, since who listens
+# passes over processes of other users.
+${CC:-cc} -shared -fPIC -O1 -o "$work/other_uid.so" "$here/other_uid.c" -ldl
+bad "a peer of another user" "" "LD_PRELOAD=$work/other_uid.so" \
+    'A peer shares this segment, but runs as a user of another number' "$segment" 'Field:  uid' \
+    'Give the user the same number in all VMs'
+
 # ------------------------------------------------------------------------ parameters, installation
 bad_parameter btl_vmshm_ring_slots=33 'a power of two from 8'
 bad_parameter btl_vmshm_ring_slots_max=2 'a power of two from btl_vmshm_ring_slots'

@@ -258,7 +258,7 @@ static void interrupted_burial_is_repeated(void **state)
     assert_int_equal(vmshm_segment_open(unit_path(*state, "segment"), &m.segment, &e), VMSHM_OK);
     assert_int_equal(vmshm_segment_own(&m.segment, 0, &e), VMSHM_OK);
     assert_int_equal(vmshm_lock_open(&m.lock, unit_path(*state, "locks-boot"),
-                                     m.segment.header.segment_uuid, 0, &e), VMSHM_OK);
+                                     m.segment.header.segment_uuid, 0, m.segment.fd, &e), VMSHM_OK);
     m.id.epoch = vmshm_section_of(&m.segment, 0)->epoch;
     /* The rows share a page with the process table only if the tables are tiny: they must not, or
      * the store of the state would fault as well. */

@@ -71,6 +71,25 @@ static void assert_no_reader_bits(struct pair *p)
     }
 }
 
+/* Processes of two users do not talk: both sides find the same. */
+static void peer_of_another_user(void **state)
+{
+    struct pair *p = *state;
+    struct vmshm_address mine;
+    struct vmshm_error e = { 0 };
+    struct vmshm_window w;
+    uint32_t index;
+
+    their_proc(p)->uid += 1;
+    p->peer.uid += 1;
+    assert_int_equal(vmshm_peer_prove(&p->me, &p->address, &index, &w, &e), VMSHM_ERR_USER);
+    assert_string_equal(e.field, "uid");
+    assert_no_reader_bits(p);
+    unit_publish(&p->me);
+    vmshm_member_address(&p->me, &mine);
+    assert_int_equal(vmshm_peer_prove(&p->peer, &mine, &index, &w, &e), VMSHM_ERR_USER);
+}
+
 static void refused(struct pair *p, const char *field)
 {
     struct vmshm_error e = { 0 };
@@ -574,6 +593,7 @@ static void entered_windows_do_not_change_hands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        PAIR(peer_of_another_user),
         PAIR(address_is_complete), PAIR(right), PAIR(wrong_uuid), PAIR(wrong_format),
         PAIR(wrong_vm), PAIR(wrong_slot), PAIR(wrong_epoch), PAIR(wrong_generation),
         PAIR(wrong_nonce), PAIR(nonce_not_in_window), PAIR(not_live), PAIR(left_in_order),

@@ -146,6 +146,7 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
     m->generation = j.generation;
     m->nonce = j.nonce;
     memcpy(m->job, o->job, sizeof m->job);
+    m->uid = vmshm_proc_of(&m->segment, j.vm, j.slot)->uid;
     m->joined = true;
     return VMSHM_OK;
 }

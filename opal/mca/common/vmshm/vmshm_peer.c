@@ -134,6 +134,11 @@ int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint
                           "memory is not shared with it (a copy or snapshot of the segment?)",
                           a->vm, a->slot);
     }
+    /* Both sides compare the same two numbers, so both refuse. */
+    if (proc.uid != m->uid) {
+        return vmshm_fail(e, VMSHM_ERR_USER, m->segment.path, "uid", "VM %u, slot %u: the peer runs as "
+                          "user %u there, this process as user %u", a->vm, a->slot, proc.uid, m->uid);
+    }
     if (!vmshm_reader_enter(m, a->vm, a->slot, proc.window, w)) {
         return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window",
                           "VM %u, slot %u: window %u is not a live window of the peer", a->vm,
