@@ -4,10 +4,10 @@
 #include "vmshm_atomic.h"
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
+#include "vmshm_map.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -222,10 +222,11 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
 
     memset(m, 0, sizeof *m);
     m->lock.fd = -1;
-    rc = vmshm_segment_open(o->segment, &m->segment, e);
+    rc = vmshm_segment_open_tables(o->segment, &m->segment, e);
     if (VMSHM_OK != rc) {
         return rc;
     }
+    vmshm_mapped_init(&m->mapped);
     if (m->segment.managed) {
         rc = vmshm_kmod_join(o, m, e);
         if (VMSHM_OK != rc) {
@@ -280,6 +281,7 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
 close_lock:
     vmshm_lock_close(&m->lock);
 close_segment:
+    vmshm_mapped_fini(&m->mapped);
     vmshm_segment_close(&m->segment);
     return rc;
 }
@@ -292,6 +294,7 @@ void vmshm_leave(struct vmshm_member *m)
     m->joined = false;
     if (m->segment.managed) {
         vmshm_kmod_leave(m);
+        vmshm_mapped_fini(&m->mapped);
         vmshm_segment_close(&m->segment);
         return;
     }
@@ -306,6 +309,7 @@ void vmshm_leave(struct vmshm_member *m)
         vmshm_lock_leave(&m->lock);
     }
     vmshm_lock_close(&m->lock);
+    vmshm_mapped_fini(&m->mapped);
     vmshm_segment_close(&m->segment);
 }
 
@@ -350,8 +354,10 @@ const char *vmshm_lost(struct vmshm_member *m)
 
 void vmshm_let_go(struct vmshm_member *m)
 {
-    (void) mmap(m->segment.base, m->segment.total_bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    pthread_mutex_lock(&m->mapped.lock);
+    m->mapped.gone = true;
+    vmshm_map_zeros(&m->segment, m->id.vm);
+    pthread_mutex_unlock(&m->mapped.lock);
     if (m->segment.managed) {
         vmshm_kmod_leave(m);
     }

@@ -15,6 +15,7 @@
 
 #include "vmshm_identity.h"
 #include "vmshm_lock.h"
+#include "vmshm_mapped.h"
 #include "vmshm_segment.h"
 
 #define VMSHM_NO_WINDOW UINT32_MAX
@@ -23,6 +24,7 @@ struct vmshm_member {
     struct vmshm_segment segment;
     struct vmshm_identity id;
     struct vmshm_lock lock;
+    struct vmshm_mapped mapped;
     uint32_t slot;
     uint32_t generation;
     uint64_t nonce;
@@ -80,8 +82,8 @@ void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes);
  * unplugging? Returns why, NULL: it is still there. Called by one thread, which then lets go. */
 const char *vmshm_lost(struct vmshm_member *m);
 
-/* The segment's addresses are plain zeros from then on, so that no thread that still looks there comes
- * to harm. What is to tell the threads why stands where they see it before: who met the zeros first
+/* What was mapped is plain zeros from then on, and nothing is mapped any more, so that no thread that still
+ * looks there comes to harm or does any. What is to tell the threads why stands where they see it before: who met the zeros first
  * would take them for something that a peer wrote. */
 void vmshm_let_go(struct vmshm_member *m);
 
@@ -141,8 +143,9 @@ bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
 int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a,
                      uint32_t *index, struct vmshm_window *w, struct vmshm_error *e);
 
-/* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`.
- * *w receives a checked copy. False: not such a window. */
+/* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`, and map it.
+ * *w receives a checked copy. False: not such a window. May be done several times, and is then to be undone
+ * as often. */
 bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
                         struct vmshm_window *w);
 void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index);

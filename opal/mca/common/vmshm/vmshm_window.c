@@ -164,6 +164,34 @@ static void find_room(const struct vmshm_member *m, uint64_t bytes, uint32_t kin
     *at = bytes <= m->segment.sections[m->id.vm].length ? find_gap(m, bytes, kind) : 0;
 }
 
+static bool map_own(struct vmshm_member *m, uint32_t index, uint64_t offset, uint64_t length)
+{
+    const struct vmshm_mapping mapping = {
+        .offset = offset, .length = length, .vm = m->id.vm, .index = index, .own = true,
+    };
+    bool mapped;
+
+    pthread_mutex_lock(&m->mapped.lock);
+    mapped = NULL != vmshm_mapped_add(&m->mapped, &m->segment, &mapping);
+    pthread_mutex_unlock(&m->mapped.lock);
+    return mapped;
+}
+
+/* Nobody may find it in other hands while this process can still write there. */
+static void unmap_own(struct vmshm_member *m, uint32_t index)
+{
+    struct vmshm_mapping *mapping;
+
+    pthread_mutex_lock(&m->mapped.lock);
+    mapping = vmshm_mapped_find(&m->mapped, m->id.vm, index);
+    if (NULL != mapping && 0 == mapping->readers) {
+        vmshm_mapped_remove(&m->mapped, &m->segment, mapping);
+    } else if (NULL != mapping) {
+        mapping->own = false;
+    }
+    pthread_mutex_unlock(&m->mapped.lock);
+}
+
 int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, uint32_t *index,
                        uint64_t *offset, struct vmshm_error *e)
 {
@@ -198,6 +226,10 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
         goto leave;
     }
     *index = (uint32_t) (w - entry_of(m, 0));
+    if (!map_own(m, *index, at, bytes)) {
+        rc = vmshm_fail_errno(e, m->segment.path, "heap", "mmap of an own window");
+        goto leave;
+    }
     w->generation += 1;
     w->offset = at;
     w->length = bytes;
@@ -228,6 +260,7 @@ void vmshm_window_release(struct vmshm_member *m, uint32_t index)
         vmshm_kmod_window_release(m, m->id.vm, index);
         return;
     }
+    unmap_own(m, index);
     vmshm_store_release(&entry_of(m, index)->state, VMSHM_WINDOW_QUARANTINE);
     if (vmshm_lock_try(&m->lock)) {
         vmshm_window_collect(m);
