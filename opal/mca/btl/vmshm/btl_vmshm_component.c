@@ -98,7 +98,8 @@ static bool is_matching_openmpi(void)
            && runtime_has_cuda() == (0 != OPAL_CUDA_SUPPORT);
 }
 
-/* Within a series (4.1) the component can at least be started, to tell its peers that it offers nothing. */
+/* Within a series (4.1) the objects of Open MPI are the same, so that the component can tell its peers that
+ * it offers nothing. In another one it does nothing at all. */
 static bool is_matching_series(void)
 {
     const char *dot = strchr(MCA_BTL_VMSHM_BUILT_AGAINST, '.');
@@ -118,7 +119,8 @@ static int mca_btl_vmshm_component_register(void)
         opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
                        OPAL_CUDA_SUPPORT ? "with" : "without", opal_version_string,
                        runtime_has_cuda() ? "with" : "without");
-        return is_matching_series() ? OPAL_SUCCESS : OPAL_ERR_NOT_AVAILABLE;
+        /* An error would end the job, also where another BTL serves. */
+        return OPAL_SUCCESS;
     }
     (void) mca_base_var_group_component_register(&c->super.btl_version,
                                                  "Shared memory between the virtual machines of "
@@ -207,6 +209,9 @@ static int mca_btl_vmshm_component_open(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
+    if (!is_matching_series()) {
+        return OPAL_SUCCESS;
+    }
     OBJ_CONSTRUCT(&c->frags, opal_free_list_t);
     OBJ_CONSTRUCT(&c->streams, opal_free_list_t);
     OBJ_CONSTRUCT(&c->stream_table, opal_pointer_array_t);
@@ -227,6 +232,9 @@ static int mca_btl_vmshm_component_close(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
+    if (!is_matching_series()) {
+        return OPAL_SUCCESS;
+    }
     opal_progress_unregister(check_pml);
     mca_btl_vmshm_module_stop();
     OBJ_DESTRUCT(&c->frags);
@@ -307,6 +315,9 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
     (void) enable_progress_threads;
     (void) enable_mpi_threads;
     *num_modules = 0;
+    if (!is_matching_series()) {
+        return NULL;
+    }
     if (!is_matching_openmpi() || !check_parameters()) {
         mca_btl_vmshm_end_if_alone();
         (void) publish(NULL);
