@@ -74,6 +74,7 @@ static void nobody_waits_but_who_wants_something(void **state)
     unit_join(*state, 0, "boot", &m);
     unit_join(*state, 0, "boot", &other);
     index = unit_alloc(&m, GRANULE, &offset);
+    m.lock.patience_ms = other.lock.patience_ms = 60000;
     pid = start_holder(m.lock.path, F_OFD_SETLK, 0, 1);
     alarm(20);
     beat = vmshm_section_of(&m.segment, 0)->heartbeat;
@@ -113,6 +114,7 @@ static void leaving_gives_all_back(void **state)
         index[i] = unit_alloc(&m, GRANULE, &offset[i]);
     }
     assert_true(vmshm_reader_enter(&peer, 0, m.slot, index[1], &w));
+    m.lock.patience_ms = 60000;
     pid = start_holder(m.lock.path, F_OFD_SETLK, 0, 1);
     alarm(20);
     vmshm_leave(&m);

@@ -1,8 +1,11 @@
 /* Finding the segment: forms of a path, devices, and the PCI bus as sysfs shows it. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmshm_provider.h"
@@ -58,6 +61,24 @@ static char enable_of(const char *bus, const char *address)
     return text[0];
 }
 
+#define LONG_AGO 1000
+
+/* Files that nobody writes keep this time. */
+static void make_old(const char *bus, const char *address)
+{
+    const struct timespec times[2] = { { .tv_sec = LONG_AGO }, { .tv_sec = LONG_AGO } };
+
+    assert_int_equal(utimensat(AT_FDCWD, unit_path(unit_path(bus, address), "enable"), times, 0), 0);
+}
+
+static bool is_old(const char *bus, const char *address)
+{
+    struct stat st;
+
+    assert_int_equal(stat(unit_path(unit_path(bus, address), "enable"), &st), 0);
+    return LONG_AGO == st.st_mtime;
+}
+
 static void no_bus(void **state)
 {
     struct vmshm_error e = { 0 };
@@ -93,8 +114,14 @@ static void segment_behind_others(void **state)
     put_ivshmem(*state, "0000:00:09.0", OTHER, NULL);
     put_device(*state, "0000:00:02.0", "0x1af4\n", "0x1000\n");
     put_device(*state, "0000:00:03.0", "0x1af4\n", "0x1110\n");     /* without a BAR 2 */
+    make_old(*state, "0000:00:05.0");
+    make_old(*state, "0000:00:06.0");
+    make_old(*state, "0000:00:09.0");
     assert_int_equal(vmshm_provider_find_pci(*state, NULL, path, sizeof path, &e), VMSHM_OK);
     assert_string_equal(path, unit_path(*state, "0000:00:08.0/resource2"));
+    /* What could be seen as it is was not written to at all. */
+    assert_true(is_old(*state, "0000:00:05.0") && is_old(*state, "0000:00:06.0")
+                && is_old(*state, "0000:00:09.0"));
     /* The kernel need not keep decoding what nobody switched on; the others are as they were. */
     assert_int_equal(enable_of(*state, "0000:00:08.0"), '1');
     for (int i = 3; i < 10; ++i) {
