@@ -407,7 +407,7 @@ proctype sender() WHILE_ALIVE(sender_alive)
     :: next > MESSAGES && pending_count == 0 -> break
 #endif
     od;
-#ifdef REUSE_AFTER_SILENCE
+#ifdef REUSE_AFTER_VERDICT
     if
     :: sender_lost ->
         line = 0;

@@ -357,6 +357,7 @@ void vt_fill_at(void *buf, struct vt_key key, size_t off, size_t n)
     uint64_t seed = vt_key_seed(key);
     size_t i = 0;
 
+    vt_handed_back(buf);
     for (; i < n && 0 != (off + i) % 8; ++i) {
         p[i] = vt_byte(seed, off + i);
     }
@@ -368,6 +369,7 @@ void vt_fill_at(void *buf, struct vt_key key, size_t off, size_t n)
     for (; i < n; ++i) {
         p[i] = vt_byte(seed, off + i);
     }
+    vt_handed_over(buf);
 }
 
 void vt_fill(void *buf, struct vt_key key)
@@ -405,6 +407,7 @@ void vt_verify_(const char *file, int line, const void *buf, struct vt_key key, 
     uint64_t seed = vt_key_seed(key);
     size_t i = 0;
 
+    vt_handed_back(buf);
     for (; i < n && 0 != (off + i) % 8; ++i) {
         if (p[i] != vt_byte(seed, off + i)) {
             vt_wrong(file, line, p, key, off, n, i);
@@ -487,6 +490,7 @@ unsigned char *vt_guard_set(struct vt_buf *b, size_t misalign, size_t n)
         b->data[-1 - (ptrdiff_t) i] = vt_canary(i);
         b->data[n + i] = vt_canary(i + 1000);
     }
+    vt_handed_over(b->data);
     return b->data;
 }
 

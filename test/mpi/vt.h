@@ -97,6 +97,19 @@ _Noreturn void vt_fail_(const char *file, int line, const char *fmt, ...)
     } while (0)
 _Noreturn void vt_mpi_error_(const char *file, int line, const char *call, int rc);
 
+/* For ThreadSanitizer, which does not see that MPI completes a request in one thread for another: the buffer
+ * goes to MPI, or came back from it. The functions below say it of what they are called with; see also
+ * btl_vmshm_item.h. */
+#if defined(__SANITIZE_THREAD__)
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#define vt_handed_over(buf) __tsan_release((void *) (uintptr_t) (buf))
+#define vt_handed_back(buf) __tsan_acquire((void *) (uintptr_t) (buf))
+#else
+#define vt_handed_over(buf) ((void) (buf))
+#define vt_handed_back(buf) ((void) (buf))
+#endif
+
 /* Content. vt_fill_at/vt_verify_at work on a part [off, off+n) of the message. */
 void vt_fill(void *buf, struct vt_key key);
 void vt_fill_at(void *buf, struct vt_key key, size_t off, size_t n);

@@ -96,6 +96,7 @@ static void *shared_recv(void *arg)
         vt_at("receiver, message %d under the shared tag", n);
         vt_guard_set(&in, 0, in.cap);
         MPI(MPI_Recv(in.data, (int) in.cap, MPI_BYTE, src, SHARED_TAG, MPI_COMM_WORLD, &st));
+        vt_handed_back(in.data);
         MPI(MPI_Get_count(&st, MPI_BYTE, &count));
         CHECK(8 <= count, "a message of %d bytes", count);
         memcpy(id, in.data, 8);

@@ -64,7 +64,10 @@ sound "ring, deaths, messages of 1 or 2 slots" ring -DSLOTS=4 -DMESSAGES=4 -DDEA
 sound "ring, deaths, messages in cells" ring -DSLOTS=4 -DMESSAGES=4 -DDEATH -DCELLS=2
 sound "ring, deaths, growing" ring -DSLOTS=2 -DMESSAGES=4 -DDEATH -DGROW=4
 sound "ring, a slow receiver is called silent" ring -DSLOTS=4 -DMESSAGES=4 -DSILENCE -DLINES=2
+sound "ring, deaths, the memory of the dead is used again" ring -DSLOTS=4 -DMESSAGES=4 -DDEATH \
+    -DREUSE_AFTER_VERDICT
 sound "connect, in used memory" connect
+sound "head, in used memory" head
 sound "windows, 3 rounds, one visit" windows -DROUNDS=3 -DVISITS=1
 sound "windows, 2 rounds, two visits" windows -DROUNDS=2 -DVISITS=2
 sound "join, two VMs of one id" join
@@ -107,7 +110,7 @@ removed "the sender's look at the verdict" "${ring[@]}" -DDEATH -DSENDER_HEEDS_N
 removed "the receiver's look at the verdict" "${ring[@]}" -DDEATH -DRECEIVER_HEEDS_NOT
 removed "acquire of the verdict" "${ring[@]}" -DDEATH -DNO_VERDICT_ACQUIRE
 removed "release of a leaving process's state" "${ring[@]}" -DSILENCE -DNO_LEFT_RELEASE
-removed "leaving memory alone when a peer is silent" "${ring[@]}" -DSILENCE -DREUSE_AFTER_SILENCE
+removed "leaving memory alone when a peer is silent" "${ring[@]}" -DSILENCE -DREUSE_AFTER_VERDICT
 
 removed "the slots before the ring's header" connect -DTO_EARLY
 removed "the slots before the ring's header, on x86," connect -DTO_EARLY -DTSO
@@ -117,6 +120,13 @@ removed "the nonce in a ring's header" connect -DNO_TO_CHECK
 removed "initializing a first ring" connect -DNO_SLOT_INIT
 removed "release of a bell" connect -DNO_BELL_RELEASE
 removed "remembering a bell before looking" connect -DREMEMBER_AFTER
+
+removed "the counts before whom a head is for" head -DFROM_EARLY
+removed "the counts before whom a head is for, on x86," head -DFROM_EARLY -DTSO
+removed "release of whom a head is for" head -DNO_FROM_RELEASE
+removed "acquire of whom a head is for" head -DNO_FROM_ACQUIRE
+removed "looking for whom a head is" head -DNO_FROM_CHECK
+removed "the chunks of a new head" head -DCHUNKS_STAY
 
 windows=(windows -DROUNDS=2 -DVISITS=1)
 removed "the reader's fence" "${windows[@]}" -DNO_READER_FENCE

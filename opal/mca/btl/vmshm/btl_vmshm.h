@@ -43,6 +43,12 @@ BEGIN_C_DECLS
 /* Most windows of one process: the control window and those that hot pairs made it grow by. */
 #define MCA_BTL_VMSHM_MAX_WINDOWS 16
 
+/* Ticks of the monitor for which messages to a new peer wait for the memory of a ring: 10 s. */
+#define MCA_BTL_VMSHM_NO_RING_TICKS 20
+
+/* Sizes of what a channel is made of. */
+#define MCA_BTL_VMSHM_PIECE_SIZES 4
+
 /* Two sizes of cell: eager messages and fragments of large ones. */
 enum { MCA_BTL_VMSHM_CELL_EAGER = 0, MCA_BTL_VMSHM_CELL_MAX = 1, MCA_BTL_VMSHM_CELL_CLASSES = 2 };
 
@@ -79,7 +85,7 @@ enum {
 /* A peer process, known by Open MPI (add_procs), or heard (its ring was found), or both. */
 struct mca_btl_base_endpoint_t {
     opal_list_item_t super;             /* in component.working while it has something to do */
-    bool working;
+    bool working;                       /* component.lock; read without */
     opal_list_item_t retired_item;      /* in component.retired when its process is no more */
     opal_mutex_t lock;                  /* the sender's half */
 
@@ -131,16 +137,45 @@ struct mca_btl_base_endpoint_t {
     uint64_t epoch;
     uint64_t name;                      /* Open MPI's process name */
     opal_proc_t *proc;                  /* NULL until add_procs */
-    volatile int32_t fate;
+    int32_t fate;                       /* once it is not alive it stays as it is */
+    int32_t accused;                    /* the two below are being written, or were */
     const char *broken_field;           /* with FATE_BROKEN */
     const char *broken_why;
-    bool attended;                      /* its fate was acted upon */
+    uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
+    bool attended;                      /* its fate was acted upon; endpoint lock */
     mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
     mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
     uint32_t grown_count;
 };
 typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
+
+/* What was read to judge, and what the peer wrote before, is seen by who sees the verdict. */
+static inline int32_t mca_btl_vmshm_fate(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return vmshm_load_acquire(&endpoint->fate);
+}
+
+static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(endpoint);
+}
+
+/* The first verdict holds. */
+static inline void mca_btl_vmshm_fate_set(mca_btl_vmshm_endpoint_t *endpoint, int32_t fate)
+{
+    int32_t expected = MCA_BTL_VMSHM_FATE_ALIVE;
+
+    (void) vmshm_compare_exchange(&endpoint->fate, &expected, fate);
+}
+
+/* So much was sent. Endpoint lock held; the monitor reads it. */
+static inline void mca_btl_vmshm_count(mca_btl_vmshm_endpoint_t *endpoint, uint32_t messages,
+                                       size_t bytes)
+{
+    vmshm_store_relaxed(&endpoint->messages, endpoint->messages + messages);
+    vmshm_store_relaxed(&endpoint->bytes, endpoint->bytes + bytes);
+}
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);
 
@@ -184,11 +219,22 @@ struct mca_btl_vmshm_arena_t {
     opal_mutex_t lock;
     mca_btl_vmshm_arena_window_t windows[MCA_BTL_VMSHM_MAX_WINDOWS];
     uint32_t count;
-    bool exhausted;                     /* the section gave no further window */
+    /* The section gave no further window: why, and when it is asked again, in ticks of the monitor. */
+    struct vmshm_error refusal;         /* of the last time */
+    bool refused;
+    bool refusal_told;
+    uint32_t refused_at;
+    uint32_t retry_after;               /* 0: ask at once */
     mca_btl_vmshm_stack_t cells[MCA_BTL_VMSHM_CELL_CLASSES];
     size_t cell_bytes[MCA_BTL_VMSHM_CELL_CLASSES];
     mca_btl_vmshm_stack_t rings[32];    /* by log2 of their slots */
+    mca_btl_vmshm_stack_t lines;
+    struct {
+        uint64_t bytes;                 /* 0: unused */
+        mca_btl_vmshm_stack_t free;
+    } pieces[MCA_BTL_VMSHM_PIECE_SIZES];  /* of channels that came back */
     uint64_t *pool;                     /* [pool_room], first in first out; NULL until needed */
+    bool pool_lost;                     /* no memory for the list of its places */
     uint32_t pool_room;
     uint32_t pool_count;
     uint32_t pool_first;
@@ -221,13 +267,16 @@ struct mca_btl_vmshm_component_t {
     bool active;                        /* joined, module in use */
 
     opal_mutex_t connect_lock;          /* one endpoint is made at a time */
-    pthread_mutex_t table_lock;         /* against the monitor: a thread Open MPI knows not of */
+    pthread_mutex_t table_lock;         /* what the monitor reads, too: Open MPI knows not of that thread */
     mca_btl_vmshm_endpoint_t **table;   /* [vms * procs], the present process of each slot */
-    opal_list_t retired;                /* endpoints of processes that are no more */
+    opal_list_t retired;                /* endpoints of earlier ones, until they are attended to */
+    uint64_t gone_messages;             /* sent to those that are not on it any more */
+    uint64_t gone_bytes;
 
     opal_mutex_t lock;
     opal_list_t working;
-    volatile bool starved;              /* a fragment found no cell: look at every peer's head */
+    uint32_t working_count;             /* of that list, read without the lock */
+    bool starved;              /* a fragment found no cell: look at every peer's head */
 
     /* Rings that are polled: every time while messages come, in turn while they are silent. */
     mca_btl_vmshm_watch_t *hot;
@@ -239,20 +288,21 @@ struct mca_btl_vmshm_component_t {
     uint32_t bell_next;
     const uint32_t *bell[VMSHM_MAX_VMS];  /* that each VM has for this process */
     uint32_t bells[VMSHM_MAX_VMS];      /* as last heard */
-    uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again */
+    uint8_t unheard[VMSHM_MAX_VMS];     /* 1: somebody there has a key we lack, 2: look again; see key_add */
     uint32_t quiet;                     /* polls in a row that found nothing */
     uint32_t busy;                      /* polls that found something */
     volatile int32_t polling;           /* polls, one within the other; one thread polls at a time */
-    volatile int32_t attention;         /* some endpoint's fate changed, a VM is silent, all is lost */
+    int32_t attention;                  /* there is something to attend to: mca_btl_vmshm_alert */
 
-    /* job keys whose processes may be heard */
+    /* job keys whose processes may be heard; connect lock */
     uint8_t (*keys)[16];
     uint32_t key_count;
 
     /* liveness */
     pthread_t monitor;
     bool monitoring;
-    volatile bool stop;
+    uint32_t ticks;                     /* of the monitor, from 1 on */
+    bool stop;                          /* monitor lock */
     pthread_mutex_t monitor_lock;
     pthread_cond_t monitor_cond;
     const char *lost;                   /* why this process has the segment no more; the monitor writes it */
@@ -282,6 +332,19 @@ static inline void *mca_btl_vmshm_at(uint64_t offset)
     return vmshm_at(&mca_btl_vmshm_component.member, offset);
 }
 
+/* The endpoint at that place of the table, or NULL. For the poller, which alone lets endpoints go; others
+ * hold the connect lock or the table lock. */
+static inline mca_btl_vmshm_endpoint_t *mca_btl_vmshm_table_at(uint64_t place)
+{
+    return vmshm_load_acquire(&mca_btl_vmshm_component.table[place]);
+}
+
+/* Have progress call mca_btl_vmshm_attend(). What there is to see was stored before. */
+static inline void mca_btl_vmshm_alert(void)
+{
+    vmshm_store_release(&mca_btl_vmshm_component.attention, 1);
+}
+
 /* --- btl_vmshm_module.c */
 /* What a process published in the modex; false: nothing that we understand. */
 bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *address);
@@ -307,9 +370,14 @@ void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint);
 /* vital: a first ring, without which the peer cannot be talked to. */
 uint64_t mca_btl_vmshm_ring_take(mca_btl_vmshm_arena_t *arena, uint32_t slots, bool vital);
 void mca_btl_vmshm_ring_give(mca_btl_vmshm_arena_t *arena, uint64_t ring, uint32_t slots);
+/* For a head. */
 uint64_t mca_btl_vmshm_line_take(mca_btl_vmshm_arena_t *arena);
-/* Never comes back: leaves the cells that were set aside and the memory of first rings alone. */
+void mca_btl_vmshm_line_give(mca_btl_vmshm_arena_t *arena, uint64_t line);
+/* For a channel or its places: leaves the cells that were set aside and the memory of first rings alone. */
 uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes);
+void mca_btl_vmshm_channel_give(mca_btl_vmshm_arena_t *arena, uint64_t channel, uint64_t bytes);
+/* Did the section refuse a further window? True once; *e says why. */
+bool mca_btl_vmshm_arena_refusal(mca_btl_vmshm_arena_t *arena, struct vmshm_error *e);
 /* Memory of MCA_BTL_VMSHM_POOL_CHUNK bytes out of btl_vmshm_pool_size: that which was not used for
  * longest, so that nobody has its lines in a small cache any more. */
 uint64_t mca_btl_vmshm_pool_take(mca_btl_vmshm_arena_t *arena);
@@ -319,10 +387,15 @@ void mca_btl_vmshm_pool_give(mca_btl_vmshm_arena_t *arena, uint64_t place);
 /* The endpoint of that very process, made if need be after proof; NULL and *e if not proven. */
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *address,
                                                      struct vmshm_error *e);
+/* The same for add_procs: the upper layer has the endpoint until mca_btl_vmshm_endpoint_drop(). */
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *address,
+                                                     opal_proc_t *proc, struct vmshm_error *e);
+void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc);
 /* Where [offset, offset + length) of a peer's window is mapped, NULL if it is not the peer's. */
 const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                       uint64_t length);
-/* Stop reading from the endpoint: off the rosters, no reader of its windows any more. */
+/* Stop reading from the endpoint, and sending to it: off the rosters, no reader of its windows any more.
+ * Called by the poller only. */
 void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* --- btl_vmshm_open.c */
@@ -388,7 +461,8 @@ void mca_btl_vmshm_monitor_stop(void);
 /* Act on changed fates. Called from progress. */
 void mca_btl_vmshm_attend(void);
 /* What the peer wrote is not what the format allows: it is logged and given up in the next
- * mca_btl_vmshm_attend(). Any lock may be held. */
+ * mca_btl_vmshm_attend(). Unless its process is gone: then that is its fate, and what was read may be
+ * anybody's. Any lock may be held. */
 void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
                                const char *why);
 

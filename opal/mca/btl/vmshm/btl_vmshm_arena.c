@@ -20,6 +20,11 @@
 /* Tenths of a second for which a full section is given time to become free at start. */
 #define FULL_TRIES 50
 
+/* Ticks of the monitor (half a second each) after which a section that gave no window is asked again; twice
+ * as many each time, for asking takes the section's mutex. */
+#define RETRY_FIRST 2
+#define RETRY_MOST  64
+
 /* One in so many bytes of a further window is for first rings and heads. */
 #define RESERVED_SHARE 8
 /* Cells of each size that are set aside at start. */
@@ -45,12 +50,8 @@ static bool add_window(mca_btl_vmshm_arena_t *arena, uint64_t bytes, struct vmsh
 {
     mca_btl_vmshm_arena_window_t *w = &arena->windows[arena->count];
 
-    if (arena->exhausted || arena->count >= mca_btl_vmshm_component.max_windows) {
-        return false;
-    }
     if (VMSHM_OK != vmshm_window_alloc(&mca_btl_vmshm_component.member, bytes,
                                        VMSHM_KIND_PRIVATE, &w->index, &w->offset, e)) {
-        arena->exhausted = true;
         return false;
     }
     w->length = vmshm_align_up(bytes, VMSHM_GRANULE_BYTES);
@@ -60,11 +61,50 @@ static bool add_window(mca_btl_vmshm_arena_t *arena, uint64_t bytes, struct vmsh
     return true;
 }
 
+/* A window beyond the first, if this process may have one and the section has one. A section that is
+ * full now will not be for ever: other jobs end. Lock held. */
+static bool grow(mca_btl_vmshm_arena_t *arena)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint32_t now = vmshm_load_relaxed(&c->ticks);
+
+    if (arena->count >= c->max_windows
+        || (0 != arena->retry_after && now - arena->refused_at < arena->retry_after)) {
+        return false;
+    }
+    if (add_window(arena, c->window_size, &arena->refusal)) {
+        arena->retry_after = 0;
+        return true;
+    }
+    arena->refused_at = now;
+    arena->retry_after = 0 == arena->retry_after ? RETRY_FIRST
+                         : 2 * arena->retry_after < RETRY_MOST ? 2 * arena->retry_after
+                         : RETRY_MOST;
+    if (!arena->refused) {
+        /* Told from progress: locks are held here. */
+        arena->refused = true;
+        mca_btl_vmshm_alert();
+    }
+    return false;
+}
+
+bool mca_btl_vmshm_arena_refusal(mca_btl_vmshm_arena_t *arena, struct vmshm_error *e)
+{
+    bool news;
+
+    OPAL_THREAD_LOCK(&arena->lock);
+    news = arena->refused && !arena->refusal_told;
+    if (news) {
+        arena->refusal_told = true;
+        *e = arena->refusal;
+    }
+    OPAL_THREAD_UNLOCK(&arena->lock);
+    return news;
+}
+
 /* Lock held. Without `vital` the reserved part of each window is left alone. */
 static uint64_t carve(mca_btl_vmshm_arena_t *arena, uint64_t bytes, bool vital)
 {
-    struct vmshm_error e;
-
     bytes = vmshm_align_up(bytes, VMSHM_LINE_BYTES);
     for (;;) {
         for (uint32_t i = 0; i < arena->count; ++i) {
@@ -78,7 +118,7 @@ static uint64_t carve(mca_btl_vmshm_arena_t *arena, uint64_t bytes, bool vital)
         }
         if (bytes + (vital ? 0 : mca_btl_vmshm_component.window_size / RESERVED_SHARE)
                 > mca_btl_vmshm_component.window_size
-            || !add_window(arena, mca_btl_vmshm_component.window_size, &e)) {
+            || !grow(arena)) {
             return 0;
         }
     }
@@ -132,7 +172,6 @@ int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
             OBJ_DESTRUCT(&arena->lock);
             return e->code;
         }
-        arena->exhausted = false;
         nanosleep(&tenth, NULL);
     }
     arena->windows[0].used = first_bytes;
@@ -155,6 +194,10 @@ void mca_btl_vmshm_arena_fini(mca_btl_vmshm_arena_t *arena)
     }
     for (size_t i = 0; i < sizeof arena->rings / sizeof arena->rings[0]; ++i) {
         free(arena->rings[i].items);
+    }
+    free(arena->lines.items);
+    for (size_t i = 0; i < MCA_BTL_VMSHM_PIECE_SIZES; ++i) {
+        free(arena->pieces[i].free.items);
     }
     free(arena->pool);
     OBJ_DESTRUCT(&arena->lock);
@@ -227,19 +270,56 @@ uint64_t mca_btl_vmshm_line_take(mca_btl_vmshm_arena_t *arena)
     uint64_t line;
 
     OPAL_THREAD_LOCK(&arena->lock);
-    line = carve(arena, VMSHM_LINE_BYTES, true);
+    line = arena->lines.count > 0 ? arena->lines.items[--arena->lines.count]
+                                  : carve(arena, VMSHM_LINE_BYTES, true);
     OPAL_THREAD_UNLOCK(&arena->lock);
     return line;
 }
 
+void mca_btl_vmshm_line_give(mca_btl_vmshm_arena_t *arena, uint64_t line)
+{
+    OPAL_THREAD_LOCK(&arena->lock);
+    (void) stack_push(&arena->lines, line);
+    OPAL_THREAD_UNLOCK(&arena->lock);
+}
+
+/* Where pieces of that size lie that came back; NULL: more sizes than there are. Lock held. */
+static mca_btl_vmshm_stack_t *pieces_of(mca_btl_vmshm_arena_t *arena, uint64_t bytes)
+{
+    for (int i = 0; i < MCA_BTL_VMSHM_PIECE_SIZES; ++i) {
+        if (0 == arena->pieces[i].bytes) {
+            arena->pieces[i].bytes = bytes;
+        }
+        if (bytes == arena->pieces[i].bytes) {
+            return &arena->pieces[i].free;
+        }
+    }
+    return NULL;
+}
+
 uint64_t mca_btl_vmshm_channel_take(mca_btl_vmshm_arena_t *arena, uint64_t bytes)
 {
+    mca_btl_vmshm_stack_t *stack;
     uint64_t channel;
 
     OPAL_THREAD_LOCK(&arena->lock);
-    channel = carve(arena, bytes, false);
+    stack = pieces_of(arena, bytes);
+    channel = NULL != stack && stack->count > 0 ? stack->items[--stack->count]
+                                                : carve(arena, bytes, false);
     OPAL_THREAD_UNLOCK(&arena->lock);
     return channel;
+}
+
+void mca_btl_vmshm_channel_give(mca_btl_vmshm_arena_t *arena, uint64_t channel, uint64_t bytes)
+{
+    mca_btl_vmshm_stack_t *stack;
+
+    OPAL_THREAD_LOCK(&arena->lock);
+    stack = pieces_of(arena, bytes);
+    if (NULL != stack) {
+        (void) stack_push(stack, channel);
+    }
+    OPAL_THREAD_UNLOCK(&arena->lock);
 }
 
 /* Lock held. */
@@ -249,15 +329,16 @@ static void fill_pool(mca_btl_vmshm_arena_t *arena)
     const size_t most = mca_btl_vmshm_component.window_size / 2;
     const size_t size = mca_btl_vmshm_component.pool_size;
     const uint32_t room = (uint32_t) ((size < most ? size : most) / MCA_BTL_VMSHM_POOL_CHUNK);
-    uint64_t first;
+    /* What is not to be had now may be later: see grow. */
+    const uint64_t first = 0 == room ? 0 : carve(arena, room * stride, false);
 
-    arena->pool = malloc((room + 1) * sizeof *arena->pool);
-    if (NULL == arena->pool) {
+    if (0 == first) {
         return;
     }
-    first = 0 == room ? 0 : carve(arena, room * stride, false);
-    if (0 == first) {
-        return;                         /* without places, and not asked for again */
+    arena->pool = malloc(room * sizeof *arena->pool);
+    if (NULL == arena->pool) {
+        arena->pool_lost = true;
+        return;
     }
     for (uint32_t i = 0; i < room; ++i) {
         arena->pool[i] = first + i * stride;
@@ -270,7 +351,7 @@ uint64_t mca_btl_vmshm_pool_take(mca_btl_vmshm_arena_t *arena)
     uint64_t place = 0;
 
     OPAL_THREAD_LOCK(&arena->lock);
-    if (OPAL_UNLIKELY(NULL == arena->pool)) {
+    if (OPAL_UNLIKELY(NULL == arena->pool && !arena->pool_lost)) {
         fill_pool(arena);
     }
     if (OPAL_LIKELY(arena->pool_count > 0)) {

@@ -23,6 +23,10 @@ static inline uint64_t *mca_btl_vmshm_own_entry(uint64_t table,
            + vmshm_proc_index(mca_btl_vmshm_header(), peer->vm, peer->slot);
 }
 
+/* Enter the offset there, 0: nothing. False, and nothing was entered: the entry is for the next process of
+ * the peer's slot by now. */
+bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *peer, uint64_t offset);
+
 /* The entry for this process in a peer's table. */
 static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
                                                        const mca_btl_vmshm_endpoint_t *peer)

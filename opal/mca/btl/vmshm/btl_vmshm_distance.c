@@ -16,7 +16,8 @@
 /* Votes for "far", of at most VOTES_MOST, at which the judgement changes. */
 #define VOTES_MOST 4
 
-static double ns_per_tick = 0.4;        /* until the monitor has measured it */
+/* Femtoseconds, until the monitor has measured it. */
+static uint64_t fs_per_tick = 400000;
 
 static uint64_t ticks(void)
 {
@@ -36,8 +37,10 @@ void mca_btl_vmshm_distance_clock(void)
 
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (0 != last_ticks && now_ticks > last_ticks) {
-        ns_per_tick = (1e9 * (double) (now.tv_sec - last.tv_sec)
-                       + (double) (now.tv_nsec - last.tv_nsec)) / (double) (now_ticks - last_ticks);
+        const double ns = 1e9 * (double) (now.tv_sec - last.tv_sec)
+                          + (double) (now.tv_nsec - last.tv_nsec);
+
+        vmshm_store_relaxed(&fs_per_tick, (uint64_t) (1e6 * ns / (double) (now_ticks - last_ticks)));
     }
     last = now;
     last_ticks = now_ticks;
@@ -63,7 +66,8 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
     if (seen == endpoint->line_seen) {
         return;                         /* it was in our cache: that says nothing */
     }
-    if ((double) took * ns_per_tick > (double) mca_btl_vmshm_component.far_ns) {
+    if ((double) took * (double) vmshm_load_relaxed(&fs_per_tick)
+        > 1e6 * (double) mca_btl_vmshm_component.far_ns) {
         endpoint->far_votes += endpoint->far_votes < VOTES_MOST;
     } else {
         endpoint->far_votes -= endpoint->far_votes > 0;

@@ -41,6 +41,16 @@ static inline bool is_inside(uint64_t offset, uint64_t length, const mca_btl_vms
     return vmshm_range_inside(offset, length, window->offset, window->length);
 }
 
+/* Is the process of the slot still the endpoint's? A window that was found live before is its, then: the
+ * next process of the slot gets its generation before its first window. */
+static bool is_present(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    struct vmshm_proc proc;
+
+    return vmshm_peer_read(&mca_btl_vmshm_component.member, endpoint->vm, endpoint->slot, &proc)
+           && proc.generation == endpoint->generation;
+}
+
 /* A window the peer has grown by. The poller and a sender may both come here; entries are only ever
  * added, and the count is stored last. Table lock held. */
 static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t length)
@@ -49,6 +59,9 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
     struct vmshm_window w;
     uint32_t index;
 
+    if (0 == endpoint->control.length || !is_present(endpoint)) {
+        return false;                   /* what stands in the table is not its any more */
+    }
     if (NULL == endpoint->grown) {
         endpoint->grown = calloc(MCA_BTL_VMSHM_MAX_WINDOWS - 1, sizeof *endpoint->grown);
     }
@@ -58,6 +71,9 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
     index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w);
     if (VMSHM_NO_WINDOW == index) {
         return false;
+    }
+    if (!is_present(endpoint)) {
+        return false;                   /* the bit may be that of the next process's endpoint: it stays */
     }
     endpoint->grown[endpoint->grown_count] = (mca_btl_vmshm_mapped_t) {
         .offset = w.offset, .length = w.length, .index = index,
@@ -101,6 +117,9 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
     roster_remove(c->hot, &c->hot_count, endpoint);
     roster_remove(c->cold, &c->cold_count, endpoint);
     endpoint->in = NULL;
+    /* A sender may be looking at the peer's head. */
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    pthread_mutex_lock(&c->table_lock);
     if (NULL != endpoint->streams) {
         endpoint->streams->channel_in = NULL;
     }
@@ -112,7 +131,26 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
         vmshm_reader_leave(&c->member, endpoint->vm, endpoint->grown[i].index);
     }
     endpoint->control.length = 0;       /* nothing is inside of it */
-    endpoint->grown_count = 0;
+    vmshm_store_release(&endpoint->grown_count, 0);
+    endpoint->attended = true;
+    pthread_mutex_unlock(&c->table_lock);
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+}
+
+bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *endpoint,
+                             uint64_t offset)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t at = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->vm, endpoint->slot);
+    bool present;
+
+    pthread_mutex_lock(&c->table_lock);
+    present = endpoint == c->table[at];
+    if (present) {
+        vmshm_store_release(mca_btl_vmshm_own_entry(table, endpoint), offset);
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    return present;
 }
 
 /* Connect lock held. */
@@ -143,22 +181,22 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(const struct vmshm_address *a, ui
     endpoint->control = (mca_btl_vmshm_mapped_t) { w.offset, w.length, index };
     pthread_mutex_lock(&c->table_lock);
     if (NULL != before) {
-        /* The slot was handed out again: its earlier process is no more. Our ring towards that one
-         * is not for this one. */
+        /* The slot was handed out again: its earlier process is no more. Our ring towards that one,
+         * and our head for its ring, are not for this one. */
         vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_rings_offset(), endpoint), 0);
+        vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_heads_offset(mca_btl_vmshm_header()),
+                                                    endpoint), 0);
         opal_list_append(&c->retired, &before->retired_item);
-        if (MCA_BTL_VMSHM_FATE_ALIVE == before->fate) {
-            before->fate = MCA_BTL_VMSHM_FATE_LEFT;
-        }
-        c->attention = 1;
+        mca_btl_vmshm_fate_set(before, MCA_BTL_VMSHM_FATE_LEFT);
+        mca_btl_vmshm_alert();
     }
-    c->table[at] = endpoint;
+    vmshm_store_release(&c->table[at], endpoint);
     pthread_mutex_unlock(&c->table_lock);
     return endpoint;
 }
 
-mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *a,
-                                                     struct vmshm_error *e)
+/* Connect lock held: while it is, the endpoint is the table's. */
+static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, struct vmshm_error *e)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     mca_btl_vmshm_endpoint_t *endpoint;
@@ -170,7 +208,6 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address 
         return NULL;
     }
     at = vmshm_proc_index(mca_btl_vmshm_header(), a->vm, a->slot);
-    OPAL_THREAD_LOCK(&c->connect_lock);
     endpoint = c->table[at];
     if (NULL == endpoint || endpoint->nonce != a->nonce) {
         endpoint = make_endpoint(a, at, e);
@@ -180,6 +217,48 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address 
                    "generation or epoch changed while it runs", a->vm, a->slot);
         endpoint = NULL;
     }
+    return endpoint;
+}
+
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *a,
+                                                     struct vmshm_error *e)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_endpoint_t *endpoint;
+
+    OPAL_THREAD_LOCK(&c->connect_lock);
+    endpoint = get_endpoint(a, e);
     OPAL_THREAD_UNLOCK(&c->connect_lock);
     return endpoint;
+}
+
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *a,
+                                                     opal_proc_t *proc, struct vmshm_error *e)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_endpoint_t *endpoint;
+
+    OPAL_THREAD_LOCK(&c->connect_lock);
+    endpoint = get_endpoint(a, e);
+    if (NULL != endpoint) {
+        /* One reference, however often the upper layer adds it. */
+        if (NULL == endpoint->proc) {
+            OBJ_RETAIN(endpoint);
+        }
+        vmshm_store_release(&endpoint->proc, proc);
+    }
+    OPAL_THREAD_UNLOCK(&c->connect_lock);
+    return endpoint;
+}
+
+void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    OPAL_THREAD_LOCK(&c->connect_lock);
+    if (endpoint->proc == proc) {
+        vmshm_store_release(&endpoint->proc, NULL);
+        OBJ_RELEASE(endpoint);
+    }
+    OPAL_THREAD_UNLOCK(&c->connect_lock);
 }

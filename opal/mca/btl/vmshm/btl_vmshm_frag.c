@@ -1,6 +1,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_item.h"
 
 #include <stdlib.h>
 
@@ -22,7 +23,7 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool 
     if (OPAL_UNLIKELY(size > c->arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX])) {
         return NULL;
     }
-    frag = (mca_btl_vmshm_frag_t *) opal_free_list_get(&c->frags);
+    frag = (mca_btl_vmshm_frag_t *) mca_btl_vmshm_item_take(&c->frags);
     if (OPAL_UNLIKELY(NULL == frag)) {
         return NULL;
     }
@@ -49,7 +50,7 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool 
     }
     frag->heap = malloc(size);
     if (NULL == frag->heap) {
-        opal_free_list_return(&c->frags, &frag->base.super);
+        mca_btl_vmshm_item_give(&c->frags, &frag->base.super);
         return NULL;
     }
     frag->segment.seg_addr.pval = frag->heap;
@@ -66,7 +67,7 @@ void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag)
     }
     free(frag->heap);
     frag->heap = NULL;
-    opal_free_list_return(&c->frags, &frag->base.super);
+    mca_btl_vmshm_item_give(&c->frags, &frag->base.super);
 }
 
 void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,

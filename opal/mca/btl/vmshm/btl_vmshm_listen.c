@@ -9,6 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
+/* What counts the messages of those who are gone. */
+static struct vmshm_head nobodys_head;
+
+/* Go through that VM's processes once more, although its bell is silent. */
+static void look_again(uint32_t vm)
+{
+    vmshm_store_relaxed(&mca_btl_vmshm_component.unheard[vm], 2);
+}
+
 /* Read from the ring at `offset` from now on. */
 static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const char **why)
 {
@@ -86,57 +95,44 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint64_t offset =
         vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_rings_offset(), endpoint));
+    const bool alive = mca_btl_vmshm_is_alive(endpoint);
     const char *why = NULL;
 
-    if (0 == offset || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+    if (0 == offset || MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(endpoint)) {
         return;
     }
-    if (0 == endpoint->head_offset) {
+    if (alive && 0 == endpoint->head_offset) {
         endpoint->head_offset = mca_btl_vmshm_line_take(&c->arena);
     }
-    if (0 == endpoint->head_offset || !take_ring(endpoint, offset, &why)) {
+    if ((alive && 0 == endpoint->head_offset) || !take_ring(endpoint, offset, &why)) {
         if (NULL != why) {
             mca_btl_vmshm_peer_broken(endpoint, "ring", why);
-        } else if (0 == endpoint->head_offset) {
-            c->unheard[endpoint->vm] = 2;   /* out of memory: try again */
+        } else if (alive && 0 == endpoint->head_offset) {
+            look_again(endpoint->vm);   /* out of memory: try again */
         }
         return;
     }
-    endpoint->my_head = mca_btl_vmshm_at(endpoint->head_offset);
+    /* Who is gone reads no head. The entry in the table may be for the next process of its slot. */
+    endpoint->my_head = 0 == endpoint->head_offset ? &nobodys_head
+                                                   : mca_btl_vmshm_at(endpoint->head_offset);
+    /* The line may have been another's head: for whom it counts comes last. */
     vmshm_store_relaxed(&endpoint->consumed, endpoint->position);
     vmshm_store_relaxed(&endpoint->my_head->head, endpoint->position);
-    vmshm_store_relaxed(&endpoint->my_head->from, endpoint->nonce);
+    vmshm_store_relaxed(&endpoint->my_head->chunks, 0);
+    vmshm_store_release(&endpoint->my_head->from, endpoint->nonce);
     if (!roster_add(endpoint)) {
         endpoint->in = NULL;
-        c->unheard[endpoint->vm] = 2;
+        look_again(endpoint->vm);
         return;
     }
-    vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_heads_offset(mca_btl_vmshm_header()),
-                                                endpoint), endpoint->head_offset);
-}
-
-void mca_btl_vmshm_key_add(const uint8_t key[16])
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    uint8_t (*keys)[16];
-
-    for (uint32_t i = 0; i < c->key_count; ++i) {
-        if (0 == memcmp(c->keys[i], key, 16)) {
-            return;
-        }
-    }
-    keys = realloc(c->keys, (c->key_count + 1) * sizeof *keys);
-    if (NULL == keys) {
-        return;
-    }
-    c->keys = keys;
-    memcpy(c->keys[c->key_count++], key, 16);
-    for (uint32_t vm = 0; vm < VMSHM_MAX_VMS; ++vm) {
-        c->unheard[vm] *= 2;
+    if (alive) {
+        (void) mca_btl_vmshm_entry_set(vmshm_heads_offset(mca_btl_vmshm_header()), endpoint,
+                                       endpoint->head_offset);
     }
 }
 
-static bool is_key_held(const uint8_t key[16])
+/* Connect lock held. */
+static bool is_key_known(const uint8_t key[16])
 {
     const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
@@ -148,13 +144,50 @@ static bool is_key_held(const uint8_t key[16])
     return false;
 }
 
+void mca_btl_vmshm_key_add(const uint8_t key[16])
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    uint8_t (*keys)[16] = NULL;
+
+    OPAL_THREAD_LOCK(&c->connect_lock);
+    if (!is_key_known(key)) {
+        keys = realloc(c->keys, (c->key_count + 1) * sizeof *keys);
+    }
+    if (NULL != keys) {
+        c->keys = keys;
+        memcpy(c->keys[c->key_count++], key, 16);
+        for (uint32_t vm = 0; vm < VMSHM_MAX_VMS; ++vm) {
+            if (0 != vmshm_load_relaxed(&c->unheard[vm])) {
+                look_again(vm);
+            }
+        }
+    }
+    OPAL_THREAD_UNLOCK(&c->connect_lock);
+}
+
+/* If not, it is noted that somebody of that VM has it: under the lock, so that a key which comes now is
+ * not missed. */
+static bool is_key_held(const uint8_t key[16], uint32_t vm)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    bool held;
+
+    OPAL_THREAD_LOCK(&c->connect_lock);
+    held = is_key_known(key);
+    if (!held && 0 == vmshm_load_relaxed(&c->unheard[vm])) {
+        vmshm_store_relaxed(&c->unheard[vm], 1);
+    }
+    OPAL_THREAD_UNLOCK(&c->connect_lock);
+    return held;
+}
+
 /* Is the process of that slot one whose ring is read already? In a large job most are, each time that
  * another one's bell rings. */
 static bool is_heard(uint32_t vm, uint32_t slot)
 {
     const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const mca_btl_vmshm_endpoint_t *endpoint =
-        c->table[vmshm_proc_index(mca_btl_vmshm_header(), vm, slot)];
+        mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
     const struct vmshm_proc *proc = vmshm_proc_of(&c->member.segment, vm, slot);
 
     return NULL != endpoint && NULL != endpoint->in
@@ -167,12 +200,12 @@ void mca_btl_vmshm_listen(uint32_t vm)
     const struct vmshm_member *m = &c->member;
     const uint32_t bell = vmshm_load_acquire(c->bell[vm]);
 
-    if (OPAL_LIKELY(bell == c->bells[vm] && c->unheard[vm] < 2)) {
+    if (OPAL_LIKELY(bell == c->bells[vm] && vmshm_load_relaxed(&c->unheard[vm]) < 2)) {
         return;
     }
     /* First remember, then look: a ring that is made meanwhile rings again. */
     c->bells[vm] = bell;
-    c->unheard[vm] = 0;
+    vmshm_store_relaxed(&c->unheard[vm], 0);
     for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
         mca_btl_vmshm_endpoint_t *endpoint;
         struct vmshm_address a;
@@ -185,8 +218,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
             || (uint32_t) getuid() != proc.uid) {
             continue;
         }
-        if (!is_key_held(proc.job)) {
-            c->unheard[vm] = c->unheard[vm] > 1 ? 2 : 1;
+        if (!is_key_held(proc.job, vm)) {
             continue;
         }
         memset(&a, 0, sizeof a);
@@ -200,7 +232,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
         a.generation = proc.generation;
         endpoint = mca_btl_vmshm_endpoint_get(&a, &e);
         if (NULL != endpoint && NULL == endpoint->in
-            && MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate) {
+            && mca_btl_vmshm_is_alive(endpoint)) {
             mca_btl_vmshm_ring_accept(endpoint);
         }
     }

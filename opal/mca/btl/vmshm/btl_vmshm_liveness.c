@@ -10,6 +10,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm.h"
+#include "btl_vmshm_connect.h"
 #include "btl_vmshm_stream.h"
 
 #include <errno.h>
@@ -48,11 +49,14 @@ static int fate_of(const mca_btl_vmshm_endpoint_t *endpoint)
             return MCA_BTL_VMSHM_FATE_DEAD;
         }
     }
-    if (c->silence_limit > 0
-        && c->silent_ticks[endpoint->vm] / TICKS_PER_SECOND >= c->silence_limit) {
-        return MCA_BTL_VMSHM_FATE_SILENT;
-    }
     return MCA_BTL_VMSHM_FATE_ALIVE;
+}
+
+static bool is_silent_for(uint32_t vm, unsigned int seconds)
+{
+    return seconds > 0
+           && vmshm_load_relaxed(&mca_btl_vmshm_component.silent_ticks[vm]) / TICKS_PER_SECOND
+              >= seconds;
 }
 
 /* Generation and nonce change together or not at all. Two looks: the owner of a slot may be changing
@@ -81,11 +85,61 @@ static void count_silence(void)
 
         if (beat != beats[vm] || vm == c->member.id.vm) {
             beats[vm] = beat;
-            c->silent_ticks[vm] = 0;
-            c->silence_noted[vm] = false;
+            vmshm_store_relaxed(&c->silent_ticks[vm], 0);
+            vmshm_store_relaxed(&c->silence_noted[vm], false);
         } else {
-            c->silent_ticks[vm] += 1;
+            vmshm_store_relaxed(&c->silent_ticks[vm], c->silent_ticks[vm] + 1);
         }
+    }
+}
+
+static mca_btl_vmshm_endpoint_t *endpoint_of(opal_list_item_t *retired_item)
+{
+    return (mca_btl_vmshm_endpoint_t *) ((char *) retired_item
+                                         - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
+}
+
+static void count_sent(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t *messages,
+                       uint64_t *bytes)
+{
+    *messages += vmshm_load_relaxed(&endpoint->messages);
+    *bytes += vmshm_load_relaxed(&endpoint->bytes);
+}
+
+/* For those who look with `vmshmctl show`. */
+static void publish_sent(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
+                            * mca_btl_vmshm_header()->procs;
+    uint64_t messages, bytes;
+    opal_list_item_t *item;
+
+    pthread_mutex_lock(&c->table_lock);
+    messages = c->gone_messages;
+    bytes = c->gone_bytes;
+    for (uint64_t i = 0; i < places; ++i) {
+        if (NULL != c->table[i]) {
+            count_sent(c->table[i], &messages, &bytes);
+        }
+    }
+    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
+        count_sent(endpoint_of(item), &messages, &bytes);
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    vmshm_count(&c->member, messages, bytes);
+}
+
+/* It is broken, if nothing else is known yet. Who accuses it first says why. */
+static void accuse(mca_btl_vmshm_endpoint_t *endpoint, const char *field, const char *why)
+{
+    int32_t expected = 0;
+
+    if (vmshm_compare_exchange(&endpoint->accused, &expected, 1)) {
+        endpoint->broken_field = field;
+        endpoint->broken_why = why;
+        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
+        mca_btl_vmshm_alert();
     }
 }
 
@@ -94,15 +148,15 @@ static void tick(unsigned int count)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
-    uint64_t messages = 0, bytes = 0;
 
+    vmshm_store_relaxed(&c->ticks, count);
     if (NULL == c->lost) {
         const char *lost = vmshm_lost(&c->member);
 
         if (NULL != lost) {
             /* First the reason: a thread that met the zeros before it would blame a peer. */
             vmshm_store_release(&c->lost, lost);
-            c->attention = 1;
+            mca_btl_vmshm_alert();
             vmshm_let_go(&c->member);
         }
     }
@@ -123,32 +177,27 @@ static void tick(unsigned int count)
         if (NULL == endpoint) {
             continue;
         }
-        messages += endpoint->messages;
-        bytes += endpoint->bytes;
-        if (MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate && is_overwritten(endpoint)) {
-            mca_btl_vmshm_peer_broken(endpoint, "process", "its entry in the process table has the "
-                                      "nonce or the generation of another process");
+        if (!mca_btl_vmshm_is_alive(endpoint)) {
+            continue;
         }
-        fate = MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate ? fate_of(endpoint)
-                                                          : MCA_BTL_VMSHM_FATE_ALIVE;
-        if (MCA_BTL_VMSHM_FATE_ALIVE != fate) {
-            /* What was read to judge comes before; see attend. */
-            vmshm_store_release(&endpoint->fate, fate);
-            c->attention = 1;
-        } else if (c->silence_warning > 0 && !c->silence_noted[endpoint->vm]
-                   && c->silent_ticks[endpoint->vm] / TICKS_PER_SECOND >= c->silence_warning) {
-            c->attention = 1;
+        fate = fate_of(endpoint);
+        if (MCA_BTL_VMSHM_FATE_ALIVE == fate
+            && is_silent_for(endpoint->vm, c->silence_limit)) {
+            fate = MCA_BTL_VMSHM_FATE_SILENT;
         }
-    }
-    opal_list_item_t *item;
-    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
-        const mca_btl_vmshm_endpoint_t *endpoint = (const mca_btl_vmshm_endpoint_t *)
-            ((const char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
-        messages += endpoint->messages;
-        bytes += endpoint->bytes;
+        if (is_overwritten(endpoint)) {
+            accuse(endpoint, "process", "its entry in the process table has the nonce or the "
+                   "generation of another process");
+        } else if (MCA_BTL_VMSHM_FATE_ALIVE != fate) {
+            mca_btl_vmshm_fate_set(endpoint, fate);
+            mca_btl_vmshm_alert();
+        } else if (is_silent_for(endpoint->vm, c->silence_warning)
+                   && !vmshm_load_relaxed(&c->silence_noted[endpoint->vm])) {
+            mca_btl_vmshm_alert();
+        }
     }
     pthread_mutex_unlock(&c->table_lock);
-    vmshm_count(&c->member, messages, bytes);
+    publish_sent();
 }
 
 static void *monitor(void *unused)
@@ -156,7 +205,7 @@ static void *monitor(void *unused)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
     pthread_mutex_lock(&c->monitor_lock);
-    for (unsigned int count = 1; !c->stop; ++count) {
+    for (unsigned int count = 2; !c->stop; ++count) {
         struct timespec until;
 
         clock_gettime(CLOCK_MONOTONIC, &until);
@@ -185,6 +234,7 @@ int mca_btl_vmshm_monitor_start(void)
     int rc;
 
     c->stop = false;
+    c->ticks = 1;
     pthread_mutex_init(&c->monitor_lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -211,6 +261,9 @@ void mca_btl_vmshm_monitor_stop(void)
     pthread_cond_signal(&c->monitor_cond);
     pthread_mutex_unlock(&c->monitor_lock);
     pthread_join(c->monitor, NULL);
+    if (NULL == c->lost) {
+        publish_sent();                 /* what was sent since the last tick, too */
+    }
     c->monitoring = false;
     pthread_cond_destroy(&c->monitor_cond);
     pthread_mutex_destroy(&c->monitor_lock);
@@ -219,17 +272,19 @@ void mca_btl_vmshm_monitor_stop(void)
 void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
                                const char *why)
 {
-    if (MCA_BTL_VMSHM_FATE_BROKEN != endpoint->fate) {
-        endpoint->broken_field = field;
-        endpoint->broken_why = why;
-        vmshm_store_release(&endpoint->fate, MCA_BTL_VMSHM_FATE_BROKEN);
-        mca_btl_vmshm_component.attention = 1;
+    const int fate = fate_of(endpoint);
+
+    if (MCA_BTL_VMSHM_FATE_ALIVE != fate && !is_overwritten(endpoint)) {
+        mca_btl_vmshm_fate_set(endpoint, fate);
+        mca_btl_vmshm_alert();
+    } else {
+        accuse(endpoint, field, why);
     }
 }
 
 static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    switch (endpoint->fate) {
+    switch (mca_btl_vmshm_fate(endpoint)) {
     case MCA_BTL_VMSHM_FATE_DEAD:
         return "its process ended without MPI_Finalize";
     case MCA_BTL_VMSHM_FATE_REBOOTED:
@@ -245,19 +300,18 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-/* The peer went in order: its head, read a last time, completes what it had consumed, and the memory
- * of the ring towards it serves others. */
+/* The peer went in order, and reads nothing any more: all memory that was for it serves others. What it
+ * left unread is done with, as is what a process sends right before its own end. Only here: a peer that
+ * is silent or broken may go on reading. */
 static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
     OPAL_THREAD_LOCK(&endpoint->lock);
-    mca_btl_vmshm_reclaim(endpoint);
-    if (!opal_list_is_empty(&endpoint->done)) {
-        mca_btl_vmshm_work_on(endpoint);
-    }
-    if (NULL != endpoint->out && endpoint->head == endpoint->tail
-        && opal_list_is_empty(&endpoint->pending)) {
+    (void) mca_btl_vmshm_entry_set(vmshm_rings_offset(), endpoint, 0);
+    (void) mca_btl_vmshm_entry_set(vmshm_heads_offset(mca_btl_vmshm_header()), endpoint, 0);
+    if (NULL != endpoint->out) {
+        mca_btl_vmshm_reclaim_to(endpoint, endpoint->tail);
         mca_btl_vmshm_ring_give(&c->arena, endpoint->out_offset, endpoint->out_slots);
         endpoint->out = NULL;
         endpoint->out_slots = 0;
@@ -265,19 +319,31 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
         endpoint->inflight = NULL;
         free(endpoint->stale);
         endpoint->stale = NULL;
+        endpoint->stales = 0;
+    }
+    opal_list_join(&endpoint->done, opal_list_get_end(&endpoint->done), &endpoint->pending);
+    endpoint->waiting = 0;
+    if (!opal_list_is_empty(&endpoint->done)) {
+        mca_btl_vmshm_work_on(endpoint);
     }
     mca_btl_vmshm_next_cell_give(endpoint);
     mca_btl_vmshm_places_close(endpoint);
+    if (0 != endpoint->head_offset) {
+        mca_btl_vmshm_line_give(&c->arena, endpoint->head_offset);
+        endpoint->head_offset = 0;
+        endpoint->my_head = NULL;
+    }
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
 
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const int32_t fate = mca_btl_vmshm_fate(endpoint);
     char name[128], line[384];
 
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
-    if (MCA_BTL_VMSHM_FATE_BROKEN != endpoint->fate) {
+    if (MCA_BTL_VMSHM_FATE_BROKEN != fate) {
         /* What it sent before it went is complete: deliver it, also from a ring that was not
          * found yet. */
         if (NULL == endpoint->in) {
@@ -286,20 +352,17 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         while (NULL != endpoint->in && mca_btl_vmshm_poll(endpoint, 1024) > 0) {
         }
     }
-    if (MCA_BTL_VMSHM_FATE_LEFT == endpoint->fate) {
-        take_leave(endpoint);
-    }
     mca_btl_vmshm_endpoint_unmap(endpoint);
-    endpoint->attended = true;
-    if (MCA_BTL_VMSHM_FATE_LEFT == endpoint->fate) {
+    if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
+        take_leave(endpoint);
         return;
     }
-    if (MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+    if (MCA_BTL_VMSHM_FATE_BROKEN == fate) {
         opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->broken_field,
                        endpoint->broken_why);
-    } else if (MCA_BTL_VMSHM_FATE_NO_RING == endpoint->fate) {
+    } else if (MCA_BTL_VMSHM_FATE_NO_RING == fate) {
         opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->arena.count,
-                       c->max_windows);
+                       c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / TICKS_PER_SECOND);
     } else {
         opal_show_help("help-btl-vmshm.txt", "peer gone", true, name, reason_of(endpoint));
     }
@@ -307,9 +370,10 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         /* ob1 prints this line itself and ends the job: the peer is named even if the launcher
          * loses the help text, which 4.1.4's does now and then on its own node. */
         snprintf(line, sizeof line, "btl vmshm: lost %s: %s", name,
-                 MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate ? endpoint->broken_why
+                 MCA_BTL_VMSHM_FATE_BROKEN == fate ? endpoint->broken_why
                                                              : reason_of(endpoint));
-        c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, endpoint->proc, line);
+        c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL,
+                    vmshm_load_acquire(&endpoint->proc), line);
     }
 }
 
@@ -330,47 +394,82 @@ static void tell_lost(void)
     }
 }
 
+static void tell_refusal(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    struct vmshm_error e;
+
+    if (mca_btl_vmshm_arena_refusal(&c->arena, &e)) {
+        opal_show_help("help-btl-vmshm.txt", "no further window", true, e.file, e.field, e.detail);
+    }
+}
+
+/* The endpoint that was retired first, NULL: none is. Only the poller takes them off the list. */
+static mca_btl_vmshm_endpoint_t *first_retired(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_endpoint_t *endpoint = NULL;
+
+    pthread_mutex_lock(&c->table_lock);
+    if (!opal_list_is_empty(&c->retired)) {
+        endpoint = endpoint_of(opal_list_get_first(&c->retired));
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    return endpoint;
+}
+
+/* Its process is no more, all that was to do for it is done: what remains is the number of its messages,
+ * and the object for as long as the upper layer or the list of work has it. */
+static void forget(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+
+    pthread_mutex_lock(&c->table_lock);
+    opal_list_remove_item(&c->retired, &endpoint->retired_item);
+    count_sent(endpoint, &c->gone_messages, &c->gone_bytes);
+    pthread_mutex_unlock(&c->table_lock);
+    OBJ_RELEASE(endpoint);
+}
+
 void mca_btl_vmshm_attend(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
-    opal_list_item_t *item;
+    mca_btl_vmshm_endpoint_t *endpoint;
 
-    c->attention = 0;
+    /* An exchange: what is looked at below must not have been loaded before. */
+    (void) vmshm_exchange(&c->attention, 0);
     if (NULL != vmshm_load_acquire(&c->lost)) {
         tell_lost();
         return;
     }
+    tell_refusal();
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;
 
         for (uint32_t slot = 0; slot < mca_btl_vmshm_header()->procs && !has_peer; ++slot) {
-            const mca_btl_vmshm_endpoint_t *endpoint =
-                c->table[vmshm_proc_index(mca_btl_vmshm_header(), vm, slot)];
-            has_peer = NULL != endpoint && MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate;
+            endpoint = mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
+            has_peer = NULL != endpoint && mca_btl_vmshm_is_alive(endpoint);
         }
-        if (has_peer && c->silence_warning > 0 && !c->silence_noted[vm]
-            && c->silent_ticks[vm] / TICKS_PER_SECOND >= c->silence_warning) {
-            c->silence_noted[vm] = true;
+        if (has_peer && is_silent_for(vm, c->silence_warning)
+            && !vmshm_load_relaxed(&c->silence_noted[vm])) {
+            vmshm_store_relaxed(&c->silence_noted[vm], true);
             opal_show_help("help-btl-vmshm.txt", "vm silent", true, vm, c->silence_warning,
                            c->silence_limit);
         }
     }
     for (uint64_t i = 0; i < places; ++i) {
         /* A last poll comes after the verdict: what a peer sent before it left is delivered. */
-        if (NULL != c->table[i]
-            && MCA_BTL_VMSHM_FATE_ALIVE != vmshm_load_acquire(&c->table[i]->fate)
-            && !c->table[i]->attended) {
-            attend_to(c->table[i]);
+        endpoint = mca_btl_vmshm_table_at(i);
+        if (NULL != endpoint && !mca_btl_vmshm_is_alive(endpoint) && !endpoint->attended) {
+            attend_to(endpoint);
         }
     }
-    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
-        mca_btl_vmshm_endpoint_t *endpoint = (mca_btl_vmshm_endpoint_t *)
-            ((char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
-
+    while (NULL != (endpoint = first_retired())) {
         if (!endpoint->attended) {
             attend_to(endpoint);
         }
+        forget(endpoint);
     }
 }

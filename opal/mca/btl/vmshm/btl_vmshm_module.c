@@ -62,11 +62,10 @@ static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
                || proc->proc_name.jobid != OPAL_PROC_MY_NAME.jobid
                || 0 != memcmp(a->segment_uuid, c->member.segment.header.segment_uuid,
                               sizeof a->segment_uuid)) {
-        *endpoint = mca_btl_vmshm_endpoint_get(a, &e);
+        *endpoint = mca_btl_vmshm_endpoint_add(a, proc, &e);
         if (NULL == *endpoint) {
             mca_btl_vmshm_unreachable(proc, &e);
         } else {
-            (*endpoint)->proc = proc;
             mca_btl_vmshm_key_add(a->job);
         }
     }
@@ -101,8 +100,8 @@ static int mca_btl_vmshm_del_procs(struct mca_btl_base_module_t *btl, size_t npr
 {
     (void) btl;
     for (size_t i = 0; i < nprocs; ++i) {
-        if (NULL != peers[i] && peers[i]->proc == procs[i]) {
-            peers[i]->proc = NULL;
+        if (NULL != peers[i]) {
+            mca_btl_vmshm_endpoint_drop(peers[i], procs[i]);
         }
     }
     return OPAL_SUCCESS;
@@ -194,13 +193,13 @@ static void dump_endpoint(const mca_btl_vmshm_endpoint_t *endpoint)
                 (unsigned long) opal_list_get_size((opal_list_t *) &endpoint->pending),
                 endpoint->callbacks, NULL == endpoint->in ? "none" : "open",
                 (unsigned long) endpoint->position, (unsigned long) endpoint->messages,
-                (unsigned long) endpoint->bytes, (int) endpoint->fate);
+                (unsigned long) endpoint->bytes, (int) mca_btl_vmshm_fate(endpoint));
 }
 
 static void mca_btl_vmshm_dump(struct mca_btl_base_module_t *btl,
                                struct mca_btl_base_endpoint_t *endpoint, int verbose)
 {
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
 
@@ -212,11 +211,13 @@ static void mca_btl_vmshm_dump(struct mca_btl_base_module_t *btl,
         dump_endpoint(endpoint);
         return;
     }
+    pthread_mutex_lock(&c->table_lock);
     for (uint64_t i = 0; i < places; ++i) {
         if (NULL != c->table[i]) {
             dump_endpoint(c->table[i]);
         }
     }
+    pthread_mutex_unlock(&c->table_lock);
 }
 
 static int mca_btl_vmshm_finalize(struct mca_btl_base_module_t *btl)
@@ -310,6 +311,11 @@ void mca_btl_vmshm_module_stop(void)
             OBJ_RELEASE(c->table[i]);
         }
     }
+    while (NULL != (item = opal_list_remove_first(&c->working))) {
+        ((mca_btl_vmshm_endpoint_t *) item)->working = false;
+        OBJ_RELEASE(item);
+    }
+    c->working_count = 0;
     while (NULL != (item = opal_list_remove_first(&c->retired))) {
         mca_btl_vmshm_endpoint_t *endpoint = (mca_btl_vmshm_endpoint_t *)
             ((char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));

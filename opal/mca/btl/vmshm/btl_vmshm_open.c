@@ -44,28 +44,45 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
     return offset;
 }
 
+/* First rings have memory of their own; when that is gone, too, it may come back from peers that leave
+ * and from other jobs. Those who are to send wait meanwhile, but not for ever. */
+static void await_memory(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_component.ticks);
+
+    if (0 == endpoint->no_ring_since) {
+        endpoint->no_ring_since = now;
+    } else if (now - endpoint->no_ring_since >= MCA_BTL_VMSHM_NO_RING_TICKS) {
+        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_NO_RING);
+        mca_btl_vmshm_alert();
+    }
+}
+
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    struct vmshm_member *m = &c->member;
     const uint32_t slots = c->ring_slots;
-    const uint64_t offset = make_ring(endpoint, slots, 0, true);
+    uint64_t offset;
 
+    if (!mca_btl_vmshm_is_alive(endpoint)) {
+        return OPAL_ERR_UNREACH;        /* nobody would give it back */
+    }
+    offset = make_ring(endpoint, slots, 0, true);
+    if (0 == offset) {
+        await_memory(endpoint);
+        return OPAL_ERR_OUT_OF_RESOURCE;
+    }
+    endpoint->no_ring_since = 0;
     endpoint->inflight = calloc(slots, sizeof *endpoint->inflight);
     endpoint->stale = calloc(slots, sizeof *endpoint->stale);
-    if (0 == offset || NULL == endpoint->inflight || NULL == endpoint->stale) {
+    /* The ring must be complete before its offset is seen, the offset before the bell. */
+    if (NULL == endpoint->inflight || NULL == endpoint->stale
+        || !mca_btl_vmshm_entry_set(vmshm_rings_offset(), endpoint, offset)) {
         free(endpoint->inflight);
         free(endpoint->stale);
         endpoint->inflight = NULL;
         endpoint->stale = NULL;
-        if (0 != offset) {
-            mca_btl_vmshm_ring_give(&c->arena, offset, slots);
-        }
-        /* First rings have memory of their own: when that is gone, waiting brings nothing back. */
-        if (MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate) {
-            endpoint->fate = MCA_BTL_VMSHM_FATE_NO_RING;
-            c->attention = 1;
-        }
+        mca_btl_vmshm_ring_give(&c->arena, offset, slots);
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
     endpoint->stales = 0;
@@ -73,9 +90,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->out_slots = slots;
     endpoint->out_mask = slots - 1;
     endpoint->out = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
-    /* The ring must be complete before its offset is seen, the offset before the bell. */
-    vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_rings_offset(), endpoint), offset);
-    vmshm_ring_bell(m, endpoint->vm, endpoint->slot);
+    vmshm_ring_bell(&c->member, endpoint->vm, endpoint->slot);
     return OPAL_SUCCESS;
 }
 
@@ -143,8 +158,9 @@ static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
         mca_btl_vmshm_peer_broken(endpoint, "head", "its offset is not in a window of the peer");
         return NULL;
     }
-    /* A head that counts the messages of an earlier owner of our slot is not for us. */
-    return vmshm_load_relaxed(&head->from) == mca_btl_vmshm_component.member.nonce ? head : NULL;
+    /* A head that counts the messages of an earlier owner of our slot, or of another process now, is not
+     * for us. Its counts were set before it named us. */
+    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_component.member.nonce ? head : NULL;
 }
 
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
@@ -181,7 +197,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
     if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
         /* Without a window of the peer its tables may be somebody else's by now. */
         if (NULL == endpoint->out || 0 == vmshm_load_acquire(&endpoint->control.length)
-            || MCA_BTL_VMSHM_FATE_BROKEN == endpoint->fate) {
+            || MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(endpoint)) {
             return;
         }
         endpoint->peer_head = find_head(endpoint);

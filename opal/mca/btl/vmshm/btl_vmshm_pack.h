@@ -5,6 +5,7 @@
 #define MCA_BTL_VMSHM_PACK_H
 
 #include "btl_vmshm.h"
+#include "btl_vmshm_item.h"
 
 #include <string.h>
 #if defined(__SSE2__)
@@ -69,12 +70,14 @@ static inline int32_t mca_btl_vmshm_pack(struct opal_convertor_t *convertor, uin
     void *from;
 
     if (OPAL_LIKELY(!opal_convertor_need_buffers(convertor))) {
+        mca_btl_vmshm_buffer_begin(convertor->pBaseBuf);
         opal_convertor_get_current_pointer(convertor, &from);
         if (past_caches && 0 == (uintptr_t) to % VMSHM_LINE_BYTES) {
             mca_btl_vmshm_copy_past_caches(to, from, *bytes);
         } else {
             mca_btl_vmshm_copy(to, from, *bytes);
         }
+        mca_btl_vmshm_buffer_end(convertor->pBaseBuf);
         return 1;
     }
     return opal_convertor_pack(convertor, &iov, &iov_count, bytes);

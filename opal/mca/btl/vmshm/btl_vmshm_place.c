@@ -98,14 +98,34 @@ void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t tak
     }
 }
 
+void mca_btl_vmshm_places_rest(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
+    if (0 != streams->pool_place && streams->chunks_taken == streams->chunks_out) {
+        mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, streams->pool_place);
+        streams->pool_place = 0;
+    }
+}
+
 void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    if (NULL == endpoint->streams) {
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
+    if (NULL == streams) {
         return;
     }
-    mca_btl_vmshm_places_taken(endpoint, endpoint->streams->chunks_out);
-    if (0 != endpoint->streams->pool_place) {
-        mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, endpoint->streams->pool_place);
-        endpoint->streams->pool_place = 0;
+    mca_btl_vmshm_places_taken(endpoint, streams->chunks_out);
+    mca_btl_vmshm_places_rest(endpoint);
+    if (0 != streams->own_places) {
+        mca_btl_vmshm_channel_give(arena, streams->own_places, MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
+        streams->own_places = 0;
+    }
+    if (0 != streams->channel_offset) {
+        mca_btl_vmshm_channel_give(arena, streams->channel_offset,
+                                   mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
+        streams->channel_offset = 0;
+        streams->channel = NULL;
     }
 }

@@ -401,7 +401,8 @@ static int work(void)
         OPAL_THREAD_LOCK(&c->lock);
         endpoint = (mca_btl_vmshm_endpoint_t *) opal_list_remove_first(&c->working);
         if (NULL != endpoint) {
-            endpoint->working = false;
+            vmshm_store_relaxed(&endpoint->working, false);
+            vmshm_store_relaxed(&c->working_count, c->working_count - 1);
         }
         OPAL_THREAD_UNLOCK(&c->lock);
         if (NULL == endpoint) {
@@ -415,8 +416,9 @@ static int work(void)
             count += mca_btl_vmshm_stream_push(endpoint);
         }
         opal_list_join(&done, opal_list_get_end(&done), &endpoint->done);
-        if (endpoint->callbacks > 0 || !opal_list_is_empty(&endpoint->pending)
-            || mca_btl_vmshm_stream_wants(endpoint)) {
+        if (!endpoint->attended
+            && (endpoint->callbacks > 0 || !opal_list_is_empty(&endpoint->pending)
+                || mca_btl_vmshm_stream_wants(endpoint))) {
             mca_btl_vmshm_work_on(endpoint);
         }
         OPAL_THREAD_UNLOCK(&endpoint->lock);
@@ -427,6 +429,7 @@ static int work(void)
             ++count;
         }
         OBJ_DESTRUCT(&done);
+        OBJ_RELEASE(endpoint);
     }
     return count;
 }
@@ -440,19 +443,22 @@ static void reclaim_everywhere(void)
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
 
-    c->starved = false;
+    vmshm_store_relaxed(&c->starved, false);
     for (uint64_t i = 0; i < places; ++i) {
-        mca_btl_vmshm_endpoint_t *endpoint = c->table[i];
+        mca_btl_vmshm_endpoint_t *endpoint = mca_btl_vmshm_table_at(i);
 
-        if (NULL != endpoint && (endpoint->tail != endpoint->head || 0 != endpoint->next_cell)) {
-            OPAL_THREAD_LOCK(&endpoint->lock);
+        if (NULL == endpoint) {
+            continue;
+        }
+        OPAL_THREAD_LOCK(&endpoint->lock);
+        if (endpoint->tail != endpoint->head || 0 != endpoint->next_cell) {
             mca_btl_vmshm_next_cell_give(endpoint);
             mca_btl_vmshm_reclaim(endpoint);
             if (!opal_list_is_empty(&endpoint->done)) {
                 mca_btl_vmshm_work_on(endpoint);
             }
-            OPAL_THREAD_UNLOCK(&endpoint->lock);
         }
+        OPAL_THREAD_UNLOCK(&endpoint->lock);
     }
 }
 
@@ -476,8 +482,8 @@ int mca_btl_vmshm_component_progress(void)
     count = OPAL_UNLIKELY(nested) ? poll_nested() : poll_hot();
     /* While messages come, the rest has its turn now and then. Except when what came may have been
      * taken from a segment that is lost: a program must not see those zeros. */
-    if (count > 0 && opal_list_is_empty(&c->working) && 0 == vmshm_load_relaxed(&c->pulls_open)
-        && 0 != (++c->busy & (BUSY_TURNS - 1)) && OPAL_LIKELY(0 == c->attention)) {
+    if (count > 0 && 0 == vmshm_load_relaxed(&c->working_count) && 0 == vmshm_load_relaxed(&c->pulls_open)
+        && 0 != (++c->busy & (BUSY_TURNS - 1)) && OPAL_LIKELY(0 == vmshm_load_relaxed(&c->attention))) {
         c->quiet = 0;
         goto out;
     }
@@ -487,10 +493,10 @@ int mca_btl_vmshm_component_progress(void)
     if (0 != vmshm_load_relaxed(&c->pulls_open)) {
         count += take_streams();
     }
-    if (OPAL_UNLIKELY(c->starved)) {
+    if (OPAL_UNLIKELY(vmshm_load_relaxed(&c->starved))) {
         reclaim_everywhere();
     }
-    if (!opal_list_is_empty(&c->working)) {
+    if (0 != vmshm_load_relaxed(&c->working_count)) {
         count += work();
     }
     if (++c->bell_next >= mca_btl_vmshm_header()->vms) {
@@ -498,7 +504,7 @@ int mca_btl_vmshm_component_progress(void)
     }
     mca_btl_vmshm_listen(c->bell_next);
     /* Who has left is let go when nobody reads from him. */
-    if (OPAL_UNLIKELY(c->attention) && !nested) {
+    if (OPAL_UNLIKELY(vmshm_load_relaxed(&c->attention)) && !nested) {
         mca_btl_vmshm_attend();
     }
     if (count > 0) {
@@ -508,7 +514,7 @@ int mca_btl_vmshm_component_progress(void)
     }
 
 out:
-    vmshm_store_release(&c->polling, c->polling - 1);
+    vmshm_store_release(&c->polling, vmshm_load_relaxed(&c->polling) - 1);
     /* The message that is waited for may come from a process that has no core while this one polls.
      * Open MPI yields by itself only if it knows that its node is oversubscribed. */
     if (OPAL_UNLIKELY(yield)) {

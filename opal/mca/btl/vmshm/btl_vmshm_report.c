@@ -126,8 +126,8 @@ void mca_btl_vmshm_unreachable(const struct opal_proc_t *proc, const struct vmsh
 
 void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *text, size_t bytes)
 {
-    const char *host = NULL != endpoint->proc && NULL != endpoint->proc->proc_hostname
-                       ? endpoint->proc->proc_hostname : NULL;
+    const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
+    const char *host = NULL != proc && NULL != proc->proc_hostname ? proc->proc_hostname : NULL;
 
     snprintf(text, bytes, "rank %" PRIu32 " of job %" PRIu32 " (VM %" PRIu32 ", process slot %"
              PRIu32 "%s%s)", (uint32_t) endpoint->name,

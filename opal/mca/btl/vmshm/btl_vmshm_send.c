@@ -12,13 +12,15 @@ void mca_btl_vmshm_work_on(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
-    if (endpoint->working) {
+    if (vmshm_load_relaxed(&endpoint->working)) {
         return;
     }
     OPAL_THREAD_LOCK(&c->lock);
     if (!endpoint->working) {
-        endpoint->working = true;
+        vmshm_store_relaxed(&endpoint->working, true);
+        OBJ_RETAIN(endpoint);           /* work() lets it go */
         opal_list_append(&c->working, &endpoint->super);
+        vmshm_store_relaxed(&c->working_count, c->working_count + 1);
     }
     OPAL_THREAD_UNLOCK(&c->lock);
 }
@@ -76,7 +78,7 @@ static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_
         cell = cell_from_behind(endpoint, frag->segment.seg_len, &frag->cell_class);
     }
     if (0 == cell) {
-        c->starved = true;
+        vmshm_store_relaxed(&c->starved, true);
         return false;
     }
     memcpy(mca_btl_vmshm_at(cell), frag->heap, frag->segment.seg_len);
@@ -110,8 +112,7 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
         sent->cell = frag->cell | (uint64_t) frag->cell_class;
         endpoint->cells_out += 1;
     }
-    endpoint->messages += 1;
-    endpoint->bytes += bytes;
+    mca_btl_vmshm_count(endpoint, 1, bytes);
     if (0 != frag->cell) {
         mca_btl_vmshm_ring_publish_cell(endpoint, frag->cell, bytes, frag->tag);
     } else {
@@ -152,12 +153,13 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
     bool sent, now;
 
     (void) btl;
-    /* Not before the user was told why: ob1 would end the job with an internal error. */
-    if (OPAL_UNLIKELY(MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate && endpoint->attended)) {
-        return OPAL_ERR_UNREACH;
-    }
     frag->tag = tag;
     OPAL_THREAD_LOCK(&endpoint->lock);
+    /* Not before the user was told why: ob1 would end the job with an internal error. */
+    if (OPAL_UNLIKELY(endpoint->attended)) {
+        OPAL_THREAD_UNLOCK(&endpoint->lock);
+        return OPAL_ERR_UNREACH;
+    }
     sent = opal_list_is_empty(&endpoint->pending) && try_send(endpoint, frag);
     if (!sent) {
         opal_list_append(&endpoint->pending, (opal_list_item_t *) frag);

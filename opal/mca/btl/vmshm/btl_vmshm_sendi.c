@@ -86,8 +86,7 @@ static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
     void *from;
 
     endpoint->tail = position + 1;
-    endpoint->messages += 1;
-    endpoint->bytes += header_size + payload_size;
+    mca_btl_vmshm_count(endpoint, 1, header_size + payload_size);
     if (payload_size > 0) {
         opal_convertor_get_current_pointer(convertor, &from);
         copy_short(to + header_size, from, payload_size);
@@ -148,6 +147,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
         cell = mca_btl_vmshm_cell_take(arena, &cell_class);
     }
     if (OPAL_UNLIKELY(0 == cell)) {
+        mca_btl_vmshm_component.starved = true;
         return false;
     }
     /* A cell has a line more than its bytes: the user's data are aligned in it. */
@@ -169,7 +169,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
 /* Endpoint lock held. */
 static inline bool can_send(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return MCA_BTL_VMSHM_FATE_ALIVE == endpoint->fate
+    return mca_btl_vmshm_is_alive(endpoint)
            && opal_list_is_empty((opal_list_t *) &endpoint->pending);
 }
 
@@ -207,8 +207,7 @@ static bool send_now(mca_btl_vmshm_endpoint_t *endpoint, struct opal_convertor_t
                || !send_cell(endpoint, convertor, header, header_size, payload_size, tag)) {
         return false;
     }
-    endpoint->messages += 1;
-    endpoint->bytes += bytes;
+    mca_btl_vmshm_count(endpoint, 1, bytes);
     return true;
 }
 

@@ -156,7 +156,9 @@ bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint);
 mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoint, size_t size);
 /* The peer has taken so many chunks. */
 void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t taken);
-/* The peer has left: what it had of the pool serves others. */
+/* If all chunks were taken, a part-used place of the pool serves others. */
+void mca_btl_vmshm_places_rest(mca_btl_vmshm_endpoint_t *endpoint);
+/* The peer has left and reads nothing any more: channel and places serve others. */
 void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* --- btl_vmshm_ob1.c */

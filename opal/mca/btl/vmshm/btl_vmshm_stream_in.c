@@ -2,6 +2,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
@@ -29,11 +30,11 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     (void) remote_address;              /* a stream is the whole of what was registered */
     (void) flags;
     (void) order;
-    pull = (mca_btl_vmshm_pull_t *) opal_free_list_get(&c->pulls);
+    pull = (mca_btl_vmshm_pull_t *) mca_btl_vmshm_item_take(&c->pulls);
     frag = mca_btl_vmshm_frag_take(sizeof message, MCA_BTL_DES_FLAGS_BTL_OWNERSHIP, true);
     if (NULL == pull || NULL == frag || NULL == mca_btl_vmshm_streams_of(endpoint)) {
         if (NULL != pull) {
-            opal_free_list_return(&c->pulls, &pull->super);
+            mca_btl_vmshm_item_give(&c->pulls, &pull->super);
         }
         if (NULL != frag) {
             mca_btl_vmshm_frag_give(frag);
@@ -41,6 +42,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
     pull->number = message.stream;
+    mca_btl_vmshm_buffer_begin(local_address);
     pull->to = local_address;
     pull->size = size;
     pull->done = 0;
@@ -71,7 +73,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     OPAL_THREAD_UNLOCK(&endpoint->streams->pull_lock);
     if (rc < 0) {
         mca_btl_vmshm_frag_give(frag);
-        opal_free_list_return(&c->pulls, &pull->super);
+        mca_btl_vmshm_item_give(&c->pulls, &pull->super);
         return rc;
     }
     return OPAL_SUCCESS;
@@ -136,10 +138,11 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
     opal_list_remove_item(&streams->pulls, &pull->super.super);
     OPAL_THREAD_UNLOCK(&streams->pull_lock);
     (void) vmshm_fetch_add(&mca_btl_vmshm_component.pulls_open, -1);
+    mca_btl_vmshm_buffer_end(pull->to);
     /* The callback sends and may begin the next get(): no lock may be held. */
     pull->cbfunc(&mca_btl_vmshm.super, endpoint, pull->to, pull->handle, pull->cbcontext,
                  pull->cbdata, pull->status);
-    opal_free_list_return(&mca_btl_vmshm_component.pulls, &pull->super);
+    mca_btl_vmshm_item_give(&mca_btl_vmshm_component.pulls, &pull->super);
 }
 
 /* The next chunk, if it has come: copied to the user's buffer, or dropped if it is of a stream that
@@ -187,7 +190,7 @@ int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint)
         } else if (NULL != streams->channel_in && take_chunk(endpoint, pull)) {
             ++count;
             spins = MCA_BTL_VMSHM_STREAM_SPINS;
-        } else if (0 == spins-- || MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate) {
+        } else if (0 == spins-- || !mca_btl_vmshm_is_alive(endpoint)) {
             break;
         }
     }

@@ -2,6 +2,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
@@ -37,6 +38,9 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
 
     if (OPAL_LIKELY(NULL != streams->channel)) {
         return true;
+    }
+    if (endpoint->attended) {
+        return false;                   /* the peer is gone: nobody would give it back */
     }
     if (0 == streams->channel_offset) {
         streams->channel_offset =
@@ -75,7 +79,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     }
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (has_channel(endpoint)) {
-        stream = (mca_btl_vmshm_stream_t *) opal_free_list_get(&c->streams);
+        stream = (mca_btl_vmshm_stream_t *) mca_btl_vmshm_item_take(&c->streams);
     }
     if (NULL != stream) {
         index = opal_pointer_array_add(&streams->table, stream);
@@ -86,6 +90,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
         stream->handle.size = size;
         stream->endpoint = endpoint;
         stream->list = NULL;
+        mca_btl_vmshm_buffer_begin(base);
         stream->base = base;
         stream->size = size;
         stream->offset = 0;
@@ -96,7 +101,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     if (index < 0) {
         if (NULL != stream) {
-            opal_free_list_return(&c->streams, &stream->super);
+            mca_btl_vmshm_item_give(&c->streams, &stream->super);
         }
         return NULL;
     }
@@ -141,17 +146,20 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
                                          - offsetof(mca_btl_vmshm_stream_t, handle));
     endpoint = stream->endpoint;
     OPAL_THREAD_LOCK(&endpoint->lock);
+    mca_btl_vmshm_buffer_end(stream->base);
     move_to(stream, NULL);
-    /* The peer has all of it: what stood in the pool serves others. */
-    if (endpoint->streams->pool_out > 0) {
+    /* The peer has all of it: what stood in the pool serves others, and so does what is left of a place,
+     * for there may be no next message to this peer. */
+    if (endpoint->streams->pool_out > 0 || 0 != endpoint->streams->pool_place) {
         look_at_chunks(endpoint);
     }
+    mca_btl_vmshm_places_rest(endpoint);
     if (endpoint->streams->stream == stream) {
         endpoint->streams->stream = NULL;        /* the upper layer sends it another way */
     }
     (void) opal_pointer_array_set_item(&endpoint->streams->table, (int) handle->index, NULL);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
-    opal_free_list_return(&c->streams, &stream->super);
+    mca_btl_vmshm_item_give(&c->streams, &stream->super);
     return OPAL_SUCCESS;
 }
 
@@ -298,7 +306,7 @@ static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_
     /* Data and description must be seen before the number. */
     vmshm_store_release(&chunk->number, streams->chunks_out);
     stream->offset += length;
-    endpoint->bytes += length;
+    mca_btl_vmshm_count(endpoint, 0, length);
 }
 
 int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
@@ -306,7 +314,7 @@ int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
     int count = 0;
 
-    if (MCA_BTL_VMSHM_FATE_ALIVE != endpoint->fate
+    if (!mca_btl_vmshm_is_alive(endpoint)
         || !tell_channel(endpoint)) {
         return 0;
     }

@@ -16,6 +16,7 @@
 #define vmshm_fetch_add(p, v)       __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 #define vmshm_fetch_or(p, v)        __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
 #define vmshm_fetch_and(p, v)       __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
+#define vmshm_exchange(p, v)        __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 /* *p was *expected and is v now, or else *expected is what was found. */
 #define vmshm_compare_exchange(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
