@@ -130,8 +130,12 @@ start_case() { # NAME VARIABLES PROGRAM [ARGUMENT...]
     pid_of[$name]=$job_pid
     job_pid=''
 }
+holders=()
 own_cleanup() {
     local name
+    if ((${#holders[@]} > 0)); then
+        kill -KILL "${holders[@]}" 2>/dev/null || true
+    fi
     for name in "${!pid_of[@]}"; do
         kill -TERM "${pid_of[$name]}" 2>/dev/null || true
         wait "${pid_of[$name]}" 2>/dev/null || true
@@ -167,7 +171,17 @@ start_case limit "OMPI_MCA_btl_vmshm_silence_limit=4 OMPI_MCA_btl_vmshm_silence_
     "${exchange[@]}" 50
 start_case warning "OMPI_MCA_btl_vmshm_silence_warning=2" "${exchange[@]}" 3
 start_case mark "" "${exchange[@]}" 50
+# The mutex of each VM's tables is held by somebody who stands still, from the start of the job to its end.
+mkdir "$work/lock-held"
+start_case held "OMPI_MCA_btl_vmshm_silence_limit=4 OMPI_MCA_common_vmshm_lock_dir=$work/lock-held" \
+    "${exchange[@]}" 10
 sleep 1
+rank_pid held 0 >/dev/null
+rank_pid held 1 >/dev/null
+for file in "$work"/lock-held/*.lock; do
+    "$helpers/hold_lock" "$file" 0 60 &
+    holders+=($!)
+done
 signal stop 1 STOP
 signal warning 1 STOP
 signal limit 1 STOP
@@ -205,6 +219,24 @@ if is_clean "$segment-limit" "$work/log"; then
     pass "silence of 4 s, the limit: the segment is clean"
 else
     fail "silence of 4 s, the limit: the segment is clean" "$work/log"
+fi
+
+end_case held
+if passed_so "$work/held.log" && ((${#holders[@]} == 2)) && ! grep -q 'heartbeat' "$work/held.log" \
+    && kill -0 "${holders[@]}"; then
+    pass "the lock files are held for the whole of a job: it runs and ends, the VMs beat"
+else
+    echo "(exit status $rc, ${#holders[@]} lock files)" >>"$work/held.log"
+    fail "the lock files are held for the whole of a job: it runs and ends, the VMs beat" \
+        "$work/held.log"
+fi
+kill -KILL "${holders[@]}"
+wait "${holders[@]}" 2>/dev/null || true
+holders=()
+if OMPI_MCA_common_vmshm_lock_dir=$work/lock-held is_clean "$segment-held" "$work/log"; then
+    pass "the lock files are held for the whole of a job: the segment is clean"
+else
+    fail "the lock files are held for the whole of a job: the segment is clean" "$work/log"
 fi
 
 signal warning 1 CONT

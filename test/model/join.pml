@@ -1,8 +1,8 @@
 /*
  * Joining a section: who may write its tables.
  *
- * Mirrors section_take, live_print, slot_take, bury, reap_locked and join in
- * opal/mca/common/vmshm/vmshm_member.c.
+ * Mirrors section_take, live_print, slot_take and join in opal/mca/common/vmshm/vmshm_member.c, bury and
+ * reap_locked in vmshm_reap.c.
  *
  * Two processes join, under different arbiters: two VMs (or containers) that were given one id,
  * with no mutex in common. They must not both come to believe that they joined.

@@ -1,12 +1,15 @@
 /*
  * Windows that are handed out, let go and handed out again, against a reader in another VM.
  *
- * Mirrors, in opal/mca/common/vmshm/: window_alloc, window_release, window_collect, is_read
- * (vmshm_window.c); reader_enter, reader_leave (vmshm_peer.c); bury, reap (vmshm_member.c).
+ * Mirrors, in opal/mca/common/vmshm/: window_alloc, window_release, window_collect, take_out_read
+ * (vmshm_window.c); enter, reader_leave (vmshm_peer.c); bury, reap (vmshm_reap.c).
  *
  * The owner's VM is one process here: the mutex of its lock file orders all that its processes do
- * to the tables. ROUNDS times it hands out the first free entry at the first free place and lets
- * one go, or not. The reader enters window 0 whenever it likes, looks, leaves, and comes again,
+ * when they hand out and collect. ROUNDS times it hands out the first free entry at the first free place
+ * and lets one go, or not.
+ *   -DANOTHER    another process of the VM has the windows, writes there, and lets them go when it likes,
+ *                without the mutex; who collects sees that some time later.
+ * The reader enters window 0 whenever it likes, looks, leaves, and comes again,
  * VISITS times. From entering to leaving it must find in the memory of the window what belongs to
  * the very window it entered, or zeros. The reader may die at any step; then every window comes
  * back in the end.
@@ -33,7 +36,7 @@
 #define BIT (3 * ENTRIES + PLACES)      /* the reader reads window 0 */
 #define READER (BIT + 1)                /* its process slot */
 #define WORDS (READER + 1)
-#define WRITERS 2
+#define WRITERS 3
 #define DEPTH 6
 #include "memory.pml"
 
@@ -44,6 +47,7 @@
 
 #define OWNER_BUFFER 0
 #define READER_BUFFER 1
+#define ANOTHER_BUFFER 2
 
 #ifdef NO_LIVE_RELEASE
 #define LIVE_ORDER RELAXED
@@ -90,6 +94,23 @@ inline collect(i)
     fi
 }
 
+#ifdef RELAXED_RELEASE
+#define GO_ORDER RELAXED
+#else
+#define GO_ORDER RELEASE
+#endif
+
+/* quarantined: the other process's store is seen, or not yet. */
+inline see(i)
+{
+    load(OWNER_BUFFER, STATE(i), entry);
+    if
+    :: own[STATE(i)] == LIVE && entry == QUARANTINE -> own[STATE(i)] = QUARANTINE
+    :: else
+    fi;
+    entry = 0
+}
+
 #define TAKEN(p) ((own[STATE(0)] != EMPTY && own[PLACE(0)] == p) \
                   || (own[STATE(1)] != EMPTY && own[PLACE(1)] == p))
 
@@ -101,10 +122,24 @@ proctype owner()
     do
     :: round < ROUNDS ->
         round++;
+#if defined(ANOTHER) && !defined(SEE_AFTER_BITS)
+        atomic { see(0); see(1) };
+#endif
 #ifndef NO_OWNER_FENCE
         fence(OWNER_BUFFER);
 #endif
+#ifdef SEE_AFTER_BITS                   /* the look at the bit goes ahead of that at the state */
+        reads = memory[BIT] == 1;
+        see(0);
+        see(1);
+        if
+        :: own[STATE(0)] == QUARANTINE && !reads -> owner_store(STATE(0), EMPTY, RELEASE)
+        :: else
+        fi;
+        reads = false;
+#else
         collect(0);
+#endif
         collect(1);
         atomic {
         if
@@ -124,20 +159,30 @@ proctype owner()
 #ifndef NO_ZEROS
             store(OWNER_BUFFER, HEAP(place), 0, RELAXED);
 #endif
-            owner_store(STATE(entry), LIVE, LIVE_ORDER);
-            store(OWNER_BUFFER, HEAP(place), round, RELAXED)
+            owner_store(STATE(entry), LIVE, LIVE_ORDER)
+#ifndef ANOTHER
+            ; store(OWNER_BUFFER, HEAP(place), round, RELAXED)
+#endif
         :: else                         /* full: the caller is told so, nobody waits */
         fi;
         entry = 0;
-        place = 0;
+        place = 0
+#ifndef ANOTHER
+        ;
         if
         :: own[STATE(0)] == LIVE -> owner_store(STATE(0), QUARANTINE, RELEASE)
         :: own[STATE(1)] == LIVE -> owner_store(STATE(1), QUARANTINE, RELEASE)
         :: true
         fi
+#endif
         }
     :: else -> break
     od;
+#ifdef ANOTHER
+    fence(OWNER_BUFFER);
+    (memory[STATE(0)] != LIVE && memory[STATE(1)] != LIVE);
+    atomic { see(0); see(1) };
+#endif
     /* The owner ends: all its windows are let go, and come back when nobody reads them. */
     if
     :: own[STATE(0)] == LIVE -> owner_store(STATE(0), QUARANTINE, RELEASE)
@@ -154,6 +199,29 @@ proctype owner()
     assert(own[STATE(0)] == EMPTY && own[STATE(1)] == EMPTY);
     owner_done = true
 }
+
+#ifdef ANOTHER
+proctype another()
+{
+    byte number, place, gone[ENTRIES], i;
+
+end:
+    do
+    :: memory[STATE(0)] == LIVE && gone[0] != memory[NUMBER(0)] -> i = 0; goto let_go
+    :: memory[STATE(1)] == LIVE && gone[1] != memory[NUMBER(1)] -> i = 1; goto let_go
+    od;
+let_go:
+    number = memory[NUMBER(i)];
+    place = memory[PLACE(i)];
+    store(ANOTHER_BUFFER, HEAP(place), number, RELAXED);
+    store(ANOTHER_BUFFER, STATE(i), QUARANTINE, GO_ORDER);
+    gone[i] = number;
+    number = 0;
+    place = 0;
+    i = 0;
+    goto end
+}
+#endif
 
 /* One look into the window: nobody else's data. */
 inline look()
@@ -234,6 +302,10 @@ init
     atomic {
         run store_buffers(OWNER_BUFFER);
         run store_buffers(READER_BUFFER);
+#ifdef ANOTHER
+        run store_buffers(ANOTHER_BUFFER);
+        run another();
+#endif
         run owner();
         run reader()
     }

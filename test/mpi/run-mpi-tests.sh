@@ -41,6 +41,7 @@ datatypes|vt_datatypes||2|0
 persistent|vt_persistent||2|0
 probe|vt_probe||2|0
 threads|vt_threads||2|0
+tool|vt_tool||2|4
 lazy|vt_lazy||2|0
 collectives|vt_collectives||2|0
 rma|vt_rma||2|0

@@ -70,6 +70,8 @@ sound "connect, in used memory" connect
 sound "head, in used memory" head
 sound "windows, 3 rounds, one visit" windows -DROUNDS=3 -DVISITS=1
 sound "windows, 2 rounds, two visits" windows -DROUNDS=2 -DVISITS=2
+sound "windows of another process of the VM, 3 rounds, one visit" windows -DANOTHER -DROUNDS=3 -DVISITS=1
+sound "windows of another process of the VM, 2 rounds, two visits" windows -DANOTHER -DROUNDS=2 -DVISITS=2
 sound "join, two VMs of one id" join
 sound "join, the next boot after a death at any step" join -DREBOOT
 sound "join, the next process after a death at any step" join -DSUCCESSOR
@@ -141,6 +143,10 @@ removed "acquire of a reader's bit" "${windows[@]}" -DNO_BIT_ACQUIRE
 removed "release of a reader's bit" "${windows[@]}" -DNO_LEAVE_RELEASE
 removed "a reader's state before its bit" "${windows[@]}" -DLIVE_AFTER_BIT
 removed "zeroing a window" "${windows[@]}" -DNO_ZEROS
+removed "release of a window that is let go" windows -DANOTHER -DROUNDS=3 -DVISITS=1 -DRELAXED_RELEASE
+removed "the state before the bits" windows -DANOTHER -DROUNDS=2 -DVISITS=1 -DSEE_AFTER_BITS
+removed "the reader's fence, another process's window," windows -DANOTHER -DROUNDS=2 -DVISITS=1 \
+    -DNO_READER_FENCE
 removed "asking the kernel who is dead" "${windows[@]}" -DBURIED_ALIVE
 
 removed "the fence after the arbiter's exchange" join -DNO_TAKE_FENCE

@@ -781,6 +781,7 @@ static void reset_vm(void **state)
     vmshm_proc_of(&dead.segment, 1, dead.slot)->messages = 9;
     dirty = vmshm_section_of(&dead.segment, 1)->dirty_end;
     /* The VM stops without a word. */
+    vmshm_mapped_fini(&dead.mapped);
     vmshm_lock_close(&dead.lock);
     vmshm_segment_close(&dead.segment);
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -258,7 +259,7 @@ static void interrupted_burial_is_repeated(void **state)
     assert_int_equal(vmshm_segment_open(unit_path(*state, "segment"), &m.segment, &e), VMSHM_OK);
     assert_int_equal(vmshm_segment_own(&m.segment, 0, &e), VMSHM_OK);
     assert_int_equal(vmshm_lock_open(&m.lock, unit_path(*state, "locks-boot"),
-                                     m.segment.header.segment_uuid, 0, &e), VMSHM_OK);
+                                     m.segment.header.segment_uuid, 0, m.segment.fd, &e), VMSHM_OK);
     m.id.epoch = vmshm_section_of(&m.segment, 0)->epoch;
     /* The rows share a page with the process table only if the tables are tiny: they must not, or
      * the store of the state would fault as well. */
@@ -595,9 +596,12 @@ static void its_section_is_given_to_another(void **state)
     const struct vmshm_section *section;
     struct vmshm_section before;
     struct vmshm_proc proc;
-    uint64_t offset;
-    uint32_t index;
+    struct vmshm_segment whole;
+    struct vmshm_error e;
+    uint64_t offset, next;
+    uint32_t index, none;
 
+    assert_int_equal(vmshm_segment_open(unit_path(*state, "segment"), &whole, &e), VMSHM_OK);
     unit_join(*state, 0, "boot", &m);
     unit_join(*state, 1, "tooth", &other);
     index = unit_alloc(&m, GRANULE, &offset);
@@ -611,12 +615,56 @@ static void its_section_is_given_to_another(void **state)
     /* Whatever it does now happens to memory of its own. */
     memset(vmshm_at(&m, offset), 0x5a, GRANULE);
     vmshm_heartbeat(&m);
+    vmshm_window_release(&m, index);
+    assert_int_not_equal(vmshm_window_alloc(&m, GRANULE, VMSHM_KIND_PRIVATE, &none, &next, &e),
+                         VMSHM_OK);
     vmshm_leave(&m);
     assert_memory_equal(&before, section, sizeof before);
     assert_memory_equal(&proc, vmshm_proc_of(&other.segment, 0, m.slot), sizeof proc);
     assert_int_equal(vmshm_window_of(&other.segment, 0, index)->state, VMSHM_WINDOW_LIVE);
-    assert_int_equal(*(uint8_t *) vmshm_at(&other, offset), 0);
+    assert_int_equal(whole.base[offset], 0);
     vmshm_leave(&other);
+    vmshm_segment_close(&whole);
+}
+
+/* As where vm.overcommit_memory is 2: memory that could be written is not to be had. */
+static int let_go_without_memory(void *arg)
+{
+    struct vmshm_segment whole;
+    struct vmshm_member m;
+    struct vmshm_error e;
+    struct rlimit limit;
+    uint64_t offset;
+    uint32_t index;
+
+    if (VMSHM_OK != vmshm_segment_open(unit_path(arg, "segment"), &whole, &e)
+        || VMSHM_OK != unit_try_join(arg, 0, "boot", &m, &e)
+        || VMSHM_OK != vmshm_window_alloc(&m, GRANULE, VMSHM_KIND_PRIVATE, &index, &offset, &e)
+        || 0 != getrlimit(RLIMIT_DATA, &limit)) {
+        return 1;
+    }
+    *(uint64_t *) vmshm_at(&m, offset) = 1;
+    limit.rlim_cur = 4096;              /* 0 would mean something else */
+    if (0 != setrlimit(RLIMIT_DATA, &limit)) {
+        return 2;
+    }
+    vmshm_let_go(&m);
+    if (0 != *(volatile uint64_t *) vmshm_at(&m, offset)) {
+        return 3;                       /* it still reads what is shared */
+    }
+    /* Nor must it write there: rather it ends. */
+    signal(SIGSEGV, SIG_DFL);
+    *(volatile uint64_t *) vmshm_at(&m, offset) = 2;
+    return 1 == *(volatile uint64_t *) (void *) (whole.base + offset) ? 0 : 4;
+}
+
+static void the_segment_goes_also_without_memory(void **state)
+{
+    const int status = unit_wait(unit_fork(let_go_without_memory, *state));
+
+    if (0 != status) {
+        assert_int_equal(status, 128 + SIGSEGV);
+    }
 }
 
 #define SMALL(test) cmocka_unit_test_setup_teardown(test, unit_setup_segment, unit_teardown)
@@ -631,6 +679,7 @@ int main(void)
         SMALL(id_used_twice_at_once), SMALL(lock_files_are_told_apart),
         SMALL(marked_as_gone_it_loses_the_segment), SMALL(marked_while_nobody_looked),
         SMALL(its_section_is_given_to_another),
+        SMALL(the_segment_goes_also_without_memory),
         SMALL(many_processes_race), SMALL(killed_anywhere),
     };
 

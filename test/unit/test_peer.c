@@ -71,6 +71,25 @@ static void assert_no_reader_bits(struct pair *p)
     }
 }
 
+/* Processes of two users do not talk: both sides find the same. */
+static void peer_of_another_user(void **state)
+{
+    struct pair *p = *state;
+    struct vmshm_address mine;
+    struct vmshm_error e = { 0 };
+    struct vmshm_window w;
+    uint32_t index;
+
+    their_proc(p)->uid += 1;
+    p->peer.uid += 1;
+    assert_int_equal(vmshm_peer_prove(&p->me, &p->address, &index, &w, &e), VMSHM_ERR_USER);
+    assert_string_equal(e.field, "uid");
+    assert_no_reader_bits(p);
+    unit_publish(&p->me);
+    vmshm_member_address(&p->me, &mine);
+    assert_int_equal(vmshm_peer_prove(&p->peer, &mine, &index, &w, &e), VMSHM_ERR_USER);
+}
+
 static void refused(struct pair *p, const char *field)
 {
     struct vmshm_error e = { 0 };
@@ -322,11 +341,11 @@ static void window_too_small_for_control(void **state)
 {
     struct pair *p = *state;
 
-    /* Inside the heap, but the tables of rings and heads would not fit. */
+    /* Inside the heap, but the tables of rings and heads would not fit, nor can it be a window. */
     their_window(p)->length = vmshm_control_bytes(&p->me.segment.header) - 1;
-    refused(p, "nonce");
+    refused(p, "window");
     their_window(p)->length = 0;
-    refused(p, "nonce");
+    refused(p, "window");
 }
 
 /* A VM attached to a copy of the file (or a restored snapshot): a process that joined after the
@@ -569,11 +588,62 @@ static void entered_windows_do_not_change_hands(void **state)
     assert_true(rounds > 100);
 }
 
+/* One process may have it for two purposes: what ends first must not end the other. */
+static void entered_twice_left_twice(void **state)
+{
+    struct pair *p = *state;
+    struct vmshm_window w;
+    const uint64_t *there;
+
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
+    there = vmshm_at(&p->me, w.offset);
+    vmshm_reader_leave(&p->me, 1, p->window);
+    assert_true(VMSHM_WINDOW_MAGIC == vmshm_load_relaxed(there));
+    vmshm_window_release(&p->peer, p->window);
+    assert_int_equal(unit_window_state(&p->peer, p->window), VMSHM_WINDOW_QUARANTINE);
+    vmshm_reader_leave(&p->me, 1, p->window);
+    assert_no_reader_bits(p);
+    /* Once more than it was entered: nothing is anybody else's. */
+    vmshm_reader_leave(&p->me, 1, p->window);
+    vmshm_reap(&p->peer);
+    assert_int_equal(unit_window_state(&p->peer, p->window), VMSHM_WINDOW_EMPTY);
+}
+
+/* A peer's table may say that two windows lie one over the other, or over one that it moves: leaving one
+ * must not take the other's memory away. */
+static void windows_over_each_other_are_refused(void **state)
+{
+    struct pair *p = *state;
+    struct vmshm_window *second;
+    struct vmshm_window w;
+    uint64_t offset;
+    uint32_t index;
+
+    index = unit_alloc(&p->peer, 4 * GRANULE, &offset);
+    second = vmshm_window_of(&p->peer.segment, 1, index);
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
+    second->offset = w.offset;
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+    second->offset = offset;
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+    /* It was entered already, and lies elsewhere now. */
+    second->length = 2 * GRANULE;
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+    second->length = 4 * GRANULE;
+    memset(vmshm_at(&p->peer, offset), 0x5a, 4 * GRANULE);
+    assert_int_equal(*((uint8_t *) vmshm_at(&p->me, offset) + 4 * GRANULE - 1), 0x5a);
+    vmshm_reader_leave(&p->me, 1, index);
+    vmshm_reader_leave(&p->me, 1, p->window);
+    assert_no_reader_bits(p);
+}
+
 #define PAIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        PAIR(peer_of_another_user),
         PAIR(address_is_complete), PAIR(right), PAIR(wrong_uuid), PAIR(wrong_format),
         PAIR(wrong_vm), PAIR(wrong_slot), PAIR(wrong_epoch), PAIR(wrong_generation),
         PAIR(wrong_nonce), PAIR(nonce_not_in_window), PAIR(not_live), PAIR(left_in_order),
@@ -581,7 +651,8 @@ int main(void)
         PAIR(window_out_of_section), PAIR(window_too_small_for_control),
         PAIR(copy_of_the_segment), PAIR(copy_with_a_twin_process), PAIR(peer_read),
         PAIR(reader_enter_bounds), PAIR(reader_bits), PAIR(reader_find),
-        PAIR(entered_windows_do_not_change_hands),
+        PAIR(entered_windows_do_not_change_hands), PAIR(entered_twice_left_twice),
+        PAIR(windows_over_each_other_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -224,6 +224,69 @@ static void test_streams_far(void **state)
     transfer(state, all_far);
 }
 
+/* --- one call of progress does a part of what one peer has, and get() serves no part of a message */
+
+#define MANY_PULLS 200u
+
+static void on_refused(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
+                       void *local_address, struct mca_btl_base_registration_handle_t *local_handle,
+                       void *context, void *cbdata, int status)
+{
+    (void) btl;
+    (void) endpoint;
+    (void) local_address;
+    (void) local_handle;
+    (void) context;
+    (void) cbdata;
+    REQUIRE(OPAL_ERR_NOT_SUPPORTED == status);
+    ++got;
+}
+
+static int asks_for_parts(struct side *side)
+{
+    struct mca_btl_base_registration_handle_t remote = { .number = 1, .index = 0, .size = 8192 };
+    static uint8_t to[8192];
+    unsigned int before;
+
+    side_start(side, on_message);
+    side_connect(side);
+    tell_done(side);
+    side_meet(side);
+    while (NULL == side->peer->in) {
+        mca_btl_vmshm_component_progress();
+    }
+    for (unsigned int i = 0; i < MANY_PULLS; ++i) {
+        REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_get(&mca_btl_vmshm.super, side->peer, to, 0, NULL,
+                                                  &remote, 4096, 0, MCA_BTL_NO_ORDER, on_refused,
+                                                  NULL, NULL));
+    }
+    do {
+        before = got;
+        mca_btl_vmshm_component_progress();
+        REQUIRE(got - before <= 64);
+    } while (got < MANY_PULLS);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int looks_on(struct side *side)
+{
+    side_start(side, on_message);
+    side_connect(side);
+    tell_done(side);
+    side_meet(side);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_budget(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, asks_for_parts, looks_on, NULL));
+}
+
 /* --- a chunk that is not as it should be */
 
 static struct vmshm_chunk forged;
@@ -420,6 +483,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_streams_without_pool, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_streams_small_pool, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_streams_far, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_budget, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_broken_chunk, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_clients, unit_setup, unit_teardown),
     };

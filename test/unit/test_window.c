@@ -232,13 +232,14 @@ static void no_open_half(void **state)
 
 static void reader_blocks_reuse(void **state)
 {
-    struct vmshm_member owner, reader;
+    struct vmshm_member owner, reader, late;
     struct vmshm_window w;
     uint64_t offset, other;
     uint32_t index;
 
     unit_join(*state, 0, "boot", &owner);
     unit_join(*state, 1, "tooth", &reader);
+    unit_join(*state, 1, "tooth", &late);
     index = unit_alloc(&owner, GRANULE, &offset);
     assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
     vmshm_window_release(&owner, index);
@@ -247,13 +248,19 @@ static void reader_blocks_reuse(void **state)
     assert_true(index != unit_alloc(&owner, GRANULE, &other));
     assert_true(other != offset);
     /* A late reader is refused and leaves no bit behind. */
+    assert_false(vmshm_reader_enter(&late, 0, owner.slot, index, &w));
+    assert_int_equal(vmshm_reader_row_of(&late.segment, 1, late.slot)[0], 0);
+    assert_int_equal(vmshm_reader_row_of(&late.segment, 1, late.slot)[1], 0);
+    /* Nor does the one who reads it enter it again. */
     assert_false(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
-    assert_int_equal(vmshm_reader_row_of(&reader.segment, 0, reader.slot)[0], 0);
-    assert_int_equal(vmshm_reader_row_of(&reader.segment, 0, reader.slot)[1], 0);
+    vmshm_reap(&owner);
+    assert_int_equal(unit_window_state(&owner, index), VMSHM_WINDOW_QUARANTINE);
+    vmshm_reader_leave(&reader, 0, index);
     vmshm_reap(&owner);
     assert_int_equal(unit_window_state(&owner, index), VMSHM_WINDOW_EMPTY);
     assert_int_equal(unit_alloc(&owner, GRANULE, &other), index);
     assert_int_equal(other, offset);
+    vmshm_leave(&late);
     vmshm_leave(&reader);
     vmshm_leave(&owner);
 }

@@ -59,11 +59,69 @@ static void register_number(const char *name, const char *help, mca_base_var_inf
                                            MCA_BASE_VAR_SCOPE_READONLY, value);
 }
 
+/* Help texts lie where they were installed, or, in a tree that was moved, beside the component. */
+static void find_help(void)
+{
+    const char *dir = VMSHM_PKGDATADIR;
+    char moved[PATH_MAX];
+    Dl_info info;
+
+    if (0 != access(VMSHM_PKGDATADIR "/help-btl-vmshm.txt", R_OK)
+        && 0 != dladdr(&mca_btl_vmshm_component, &info) && NULL != info.dli_fname) {
+        const char *slash = strrchr(info.dli_fname, '/');
+
+        if (NULL != slash
+            && (size_t) snprintf(moved, sizeof moved, "%.*s/../../share/openmpi",
+                                 (int) (slash - info.dli_fname), info.dli_fname)
+               < sizeof moved) {
+            dir = moved;
+        }
+    }
+    (void) opal_show_help_add_dir(dir);
+}
+
+static bool runtime_has_cuda(void)
+{
+    const bool *value = NULL;
+    const int index = mca_base_var_find("opal", "opal", NULL, "built_with_cuda_support");
+
+    return index >= 0
+           && OPAL_SUCCESS == mca_base_var_get_value(index, &value, NULL, NULL)
+           && NULL != value && *value;
+}
+
+/* The framework's loader compares no versions of BTLs, and the module's layout depends on the
+ * version and on CUDA support: nothing may be registered for this module in another Open MPI. */
+static bool is_matching_openmpi(void)
+{
+    return 0 == strcmp(opal_version_string, MCA_BTL_VMSHM_BUILT_AGAINST)
+           && runtime_has_cuda() == (0 != OPAL_CUDA_SUPPORT);
+}
+
+/* Within a series (4.1) the objects of Open MPI are the same, so that the component can tell its peers that
+ * it offers nothing. In another one it does nothing at all. */
+static bool is_matching_series(void)
+{
+    const char *dot = strchr(MCA_BTL_VMSHM_BUILT_AGAINST, '.');
+
+    dot = NULL == dot ? NULL : strchr(dot + 1, '.');
+    return NULL != dot && 0 == strncmp(opal_version_string, MCA_BTL_VMSHM_BUILT_AGAINST,
+                                       (size_t) (dot + 1 - MCA_BTL_VMSHM_BUILT_AGAINST));
+}
+
 static int mca_btl_vmshm_component_register(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
 
+    if (!is_matching_openmpi()) {
+        find_help();
+        opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
+                       OPAL_CUDA_SUPPORT ? "with" : "without", opal_version_string,
+                       runtime_has_cuda() ? "with" : "without");
+        /* An error would end the job, also where another BTL serves. */
+        return OPAL_SUCCESS;
+    }
     (void) mca_base_var_group_component_register(&c->super.btl_version,
                                                  "Shared memory between the virtual machines of "
                                                  "one host");
@@ -147,27 +205,6 @@ static void check_get_limit(void)
     }
 }
 
-/* Help texts lie where they were installed, or, in a tree that was moved, beside the component. */
-static void find_help(void)
-{
-    const char *dir = VMSHM_PKGDATADIR;
-    char moved[PATH_MAX];
-    Dl_info info;
-
-    if (0 != access(VMSHM_PKGDATADIR "/help-btl-vmshm.txt", R_OK)
-        && 0 != dladdr(&mca_btl_vmshm_component, &info) && NULL != info.dli_fname) {
-        const char *slash = strrchr(info.dli_fname, '/');
-
-        if (NULL != slash
-            && (size_t) snprintf(moved, sizeof moved, "%.*s/../../share/openmpi",
-                                 (int) (slash - info.dli_fname), info.dli_fname)
-               < sizeof moved) {
-            dir = moved;
-        }
-    }
-    (void) opal_show_help_add_dir(dir);
-}
-
 /* Other BTLs of a selection say nothing when ob1 does not run; their users wonder why it is slow.
  * Runs once, from the first progress after the PML was selected. */
 static int check_pml(void)
@@ -190,6 +227,9 @@ static int mca_btl_vmshm_component_open(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
+    if (!is_matching_series()) {
+        return OPAL_SUCCESS;
+    }
     OBJ_CONSTRUCT(&c->frags, opal_free_list_t);
     OBJ_CONSTRUCT(&c->streams, opal_free_list_t);
     OBJ_CONSTRUCT(&c->pulls, opal_free_list_t);
@@ -209,6 +249,9 @@ static int mca_btl_vmshm_component_close(void)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
 
+    if (!is_matching_series()) {
+        return OPAL_SUCCESS;
+    }
     opal_progress_unregister(check_pml);
     mca_btl_vmshm_module_stop();
     OBJ_DESTRUCT(&c->frags);
@@ -220,32 +263,6 @@ static int mca_btl_vmshm_component_close(void)
     OBJ_DESTRUCT(&c->connect_lock);
     pthread_mutex_destroy(&c->table_lock);
     return OPAL_SUCCESS;
-}
-
-static bool runtime_has_cuda(void)
-{
-    const bool *value = NULL;
-    const int index = mca_base_var_find("opal", "opal", NULL, "built_with_cuda_support");
-
-    return index >= 0
-           && OPAL_SUCCESS == mca_base_var_get_value(index, &value, NULL, NULL)
-           && NULL != value && *value;
-}
-
-/* The framework's loader compares no versions of BTLs, and the module's layout depends on the
- * version and on CUDA support. */
-static bool is_matching_openmpi(void)
-{
-    const bool cuda = runtime_has_cuda();
-
-    if (0 == strcmp(opal_version_string, MCA_BTL_VMSHM_BUILT_AGAINST)
-        && cuda == (0 != OPAL_CUDA_SUPPORT)) {
-        return true;
-    }
-    opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
-                   OPAL_CUDA_SUPPORT ? "with" : "without", opal_version_string,
-                   cuda ? "with" : "without");
-    return false;
 }
 
 static bool is_power_of_two(unsigned int n)
@@ -325,11 +342,10 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
     (void) enable_progress_threads;
     (void) enable_mpi_threads;
     *num_modules = 0;
-    if (!is_matching_openmpi()) {
-        mca_btl_vmshm_end_if_alone();
+    if (!is_matching_series()) {
         return NULL;
     }
-    if (!check_parameters()) {
+    if (!is_matching_openmpi() || !check_parameters()) {
         mca_btl_vmshm_end_if_alone();
         (void) publish(NULL);
         return NULL;

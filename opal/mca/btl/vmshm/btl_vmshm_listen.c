@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What counts the messages of those who are gone. */
 static struct vmshm_head nobodys_head;
@@ -215,7 +214,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
         if ((vm == m->id.vm && slot == m->slot) || is_heard(vm, slot)
             || !vmshm_peer_read(m, vm, slot, &proc)
             || VMSHM_PROC_LIVE != proc.state || VMSHM_NO_WINDOW == proc.window
-            || (uint32_t) getuid() != proc.uid) {
+            || m->uid != proc.uid) {
             continue;
         }
         if (!is_key_held(proc.job, vm)) {

@@ -166,7 +166,7 @@ static void tick(unsigned int count)
     }
     vmshm_heartbeat(&c->member);
     if (0 == count % REAP_TICKS) {
-        (void) vmshm_reap(&c->member);
+        (void) vmshm_look_after(&c->member);
     }
     count_silence();
     pthread_mutex_lock(&c->table_lock);

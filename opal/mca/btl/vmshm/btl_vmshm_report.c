@@ -135,6 +135,17 @@ void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *tex
              NULL == host ? "" : ", host ", NULL == host ? "" : host);
 }
 
+/* Where both are of this segment: do they run under one number? */
+static bool is_one_user(const struct vmshm_address *a, const struct vmshm_address *b)
+{
+    const struct vmshm_member *m = &mca_btl_vmshm_component.member;
+    struct vmshm_proc one, other;
+
+    return 0 != memcmp(a->segment_uuid, m->segment.header.segment_uuid, sizeof a->segment_uuid)
+           || !vmshm_peer_read(m, a->vm, a->slot, &one) || !vmshm_peer_read(m, b->vm, b->slot, &other)
+           || one.uid == other.uid;
+}
+
 /* What two ranks use, by what they published. Only the pairs of the caller are proven. */
 static char kind_of(const struct vmshm_address *a, const struct vmshm_address *b)
 {
@@ -145,7 +156,7 @@ static char kind_of(const struct vmshm_address *a, const struct vmshm_address *b
     if (a->vm == b->vm) {
         return mca_btl_vmshm_component.intra_vm ? 'i' : 'v';
     }
-    return 's';
+    return is_one_user(a, b) ? 's' : 'n';
 }
 
 static void print_map(const struct vmshm_address *all, uint32_t ranks)

@@ -20,16 +20,16 @@ opal_common_vmshm_params_t opal_common_vmshm_params = {
 
 int opal_common_vmshm_register(void)
 {
-    static bool registered = false;
-
-    if (registered) {
+    /* Not a flag of ours: this library stays mapped when MPI_T_finalize takes all parameters away. */
+    if (mca_base_var_find("opal", "common", "vmshm", "segment") >= 0) {
         return OPAL_SUCCESS;
     }
-    registered = true;
     opal_common_vmshm_params.segment = "auto";
     (void) mca_base_var_register("opal", "common", "vmshm", "segment",
-                                 "Path of the shared segment: a file, a device, or \"auto\" to "
-                                 "look for /dev/mmapper and for an ivshmem device (default: auto)",
+                                 "The shared segment: path of a file or device, address of an "
+                                 "ivshmem device on the PCI bus (0000:00:05.0), UUID of a segment "
+                                 "in one of the devices, or \"auto\": the first device that holds "
+                                 "one, of /dev/vmshmN, /dev/mmapper and the PCI bus (default: auto)",
                                  MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_3,
                                  MCA_BASE_VAR_SCOPE_READONLY, &opal_common_vmshm_params.segment);
     /* A string: Open MPI reads a number that is none as 0, which is another VM's id. */
@@ -45,7 +45,8 @@ int opal_common_vmshm_register(void)
                                  "Directory of the lock file by which the processes of this VM "
                                  "share their section; it must be private to the VM (or to the "
                                  "containers that share a VM id) and the same for all its users "
-                                 "(default: empty: /run/lock, else /tmp)",
+                                 "(default: empty: /run/vmshm if that exists, else /run/lock if all "
+                                 "users may write there, else /tmp)",
                                  MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_5,
                                  MCA_BASE_VAR_SCOPE_READONLY, &opal_common_vmshm_params.lock_dir);
     return OPAL_SUCCESS;

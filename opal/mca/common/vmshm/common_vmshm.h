@@ -13,7 +13,7 @@
 BEGIN_C_DECLS
 
 struct opal_common_vmshm_params_t {
-    char *segment;         /* "auto" or a path */
+    char *segment;         /* "auto" or what vmshm_provider_find() takes */
     char *lock_dir;        /* "" : the default of vmshm_join() */
     char *vm_id;           /* "": the device, SMBIOS or the kernel's command line */
 };

@@ -46,6 +46,12 @@ static const struct {
     [VMSHM_ERR_FULL] = { "section full",
         "`vmshmctl show` tells who holds what: end jobs that are left over, mark VMs that are off "
         "(`vmshmctl mark-vm --vm N gone`), or create a larger segment." },
+    [VMSHM_ERR_HELD] = { "lock held",
+        "Let the process that holds it go on (kill -CONT, a debugger's continue) or end it; who has the "
+        "file open is shown by `fuser -v FILE`." },
+    [VMSHM_ERR_USER] = { "peer of another user",
+        "Give the user the same number in all VMs (one account database), or run the ranks of all "
+        "containers in one user namespace." },
     [VMSHM_ERR_PEER] = { "peer unproven",
         "Expected for a VM of another host, after a migration or a restored snapshot; on one "
         "host, check that both VMs are attached to the same file." },

@@ -22,6 +22,8 @@ enum vmshm_code {
     VMSHM_ERR_VM_ID_TWICE,
     VMSHM_ERR_MARKED,        /* the host has marked this VM as gone */
     VMSHM_ERR_FULL,          /* no process slot, window slot or memory left in the section */
+    VMSHM_ERR_HELD,          /* another process holds the lock file's mutex and does not let go */
+    VMSHM_ERR_USER,          /* a peer is there, but of another user */
     VMSHM_ERR_PEER,          /* a peer's window, nonce or epoch is not what it published */
     VMSHM_ERR_SYSTEM,        /* a system call failed: detail has errno's text */
     VMSHM_ERR_COUNT

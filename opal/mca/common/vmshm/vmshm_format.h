@@ -131,7 +131,9 @@ struct vmshm_section {
     uint64_t dirty_end;         /* heap bytes beyond this were never handed out: they are zero */
     uint64_t changes;           /* grows when a process of the VM comes, leaves or dies */
     uint32_t doorbell;          /* 1 + the position of the VM's ivshmem device, 0: it has no doorbell */
-    uint8_t  reserved0[12];
+    uint32_t looks;             /* grows when a process of the VM has looked for dead ones */
+    uint32_t looker;            /* 1 + the slot of the process that did, 0: none */
+    uint8_t  reserved0[4];
     uint64_t heartbeat;         /* on a line of its own; grows while any process of the VM runs */
     uint8_t  reserved1[56];
     uint64_t messages;          /* sums of the processes that have left; line of its own */
@@ -299,6 +301,7 @@ static_assert(sizeof(struct vmshm_vm_mark) == 64, "vm mark");
 static_assert(sizeof(struct vmshm_section) == 4096, "section");
 static_assert(offsetof(struct vmshm_section, heartbeat) == 64, "section.heartbeat");
 static_assert(offsetof(struct vmshm_section, changes) == 40, "section.changes");
+static_assert(offsetof(struct vmshm_section, looks) == 52, "section.looks");
 static_assert(offsetof(struct vmshm_section, messages) == 128, "section.messages");
 static_assert(sizeof(struct vmshm_proc) == 128, "process");
 static_assert(offsetof(struct vmshm_proc, job) == 32, "process.job");

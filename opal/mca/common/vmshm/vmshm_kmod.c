@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "vmshm_layout.h"
+#include "vmshm_map.h"
 #include "vmshm_uapi.h"
 
 _Static_assert(VMSHM_NO_WINDOW == VMSHM_ANY_WINDOW, "one number for no window");
@@ -60,57 +61,6 @@ int vmshm_kmod_probe(struct vmshm_segment *s, uint64_t *bytes, struct vmshm_erro
     }
 }
 
-static bool map_fixed(struct vmshm_segment *s, uint64_t offset, uint64_t length, int prot)
-{
-    return MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd,
-                              (off_t) offset);
-}
-
-/* Back to a range that is only reserved. */
-static void unmap_fixed(struct vmshm_segment *s, uint64_t offset, uint64_t length)
-{
-    (void) mmap(s->base + offset, length, PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
-
-/* At the alignment of large pages, so that the kernel can map with them. */
-static uint8_t *reserve(uint64_t bytes)
-{
-    const uint64_t spare = VMSHM_ALIGN_BYTES;
-    uint8_t *base, *at = mmap(NULL, bytes + spare, PROT_NONE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-    if (MAP_FAILED == at) {
-        return NULL;
-    }
-    base = (uint8_t *) (uintptr_t) vmshm_align_up((uintptr_t) at, spare);
-    if (base > at) {
-        munmap(at, (size_t) (base - at));
-    }
-    if (at + spare > base) {
-        munmap(base + bytes, (size_t) (at + spare - base));
-    }
-    return base;
-}
-
-int vmshm_kmod_map(struct vmshm_segment *s, struct vmshm_error *e)
-{
-    s->base = reserve(s->header.total_bytes);
-    if (NULL == s->base) {
-        return vmshm_fail_errno(e, s->path, "total_bytes", "reserving addresses for the segment");
-    }
-    s->total_bytes = s->header.total_bytes;
-    if (!map_fixed(s, 0, VMSHM_HEADER_BYTES, PROT_READ)) {
-        return vmshm_fail_errno(e, s->path, "header", "mmap of the header");
-    }
-    for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
-        if (!map_fixed(s, s->sections[vm].offset, vmshm_heap_offset(&s->header), PROT_READ)) {
-            return vmshm_fail_errno(e, s->path, "section", "mmap of a section's tables");
-        }
-    }
-    return VMSHM_OK;
-}
-
 int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
                     struct vmshm_error *e)
 {
@@ -146,6 +96,7 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
     m->generation = j.generation;
     m->nonce = j.nonce;
     memcpy(m->job, o->job, sizeof m->job);
+    m->uid = vmshm_proc_of(&m->segment, j.vm, j.slot)->uid;
     m->joined = true;
     return VMSHM_OK;
 }
@@ -167,7 +118,7 @@ int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kin
                             bytes, m->id.vm)
                : vmshm_fail_errno(e, m->segment.path, "heap", "the kernel module's allocation");
     }
-    if (!map_fixed(&m->segment, a.offset, a.length, PROT_READ | PROT_WRITE)) {
+    if (!vmshm_map_piece(&m->segment, a.offset, a.length, PROT_READ | PROT_WRITE)) {
         vmshm_fail_errno(e, m->segment.path, "heap", "mmap of an own window");
         vmshm_kmod_window_release(m, m->id.vm, a.index);
         return e->code;
@@ -182,7 +133,7 @@ void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t vm, uint32_t ind
     struct vmshm_release r = { .vm = vm, .index = index };
 
     if (0 == call(m->segment.fd, VMSHM_IOC_RELEASE, &r)) {
-        unmap_fixed(&m->segment, r.offset, r.length);
+        vmshm_map_remove(&m->segment, r.offset, r.length);
     }
 }
 
@@ -222,7 +173,7 @@ uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uin
     if (0 != call(m->segment.fd, VMSHM_IOC_FIND, &f)) {
         return VMSHM_NO_WINDOW;
     }
-    if (!map_fixed(&m->segment, f.window_offset, f.window_length, PROT_READ)) {
+    if (!vmshm_map_piece(&m->segment, f.window_offset, f.window_length, PROT_READ)) {
         struct vmshm_release r = { .vm = vm, .index = f.index };
 
         (void) call(m->segment.fd, VMSHM_IOC_RELEASE, &r);

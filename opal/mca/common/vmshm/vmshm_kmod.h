@@ -2,9 +2,7 @@
  * The segment through /dev/vmshmN: the kernel module owns the section's tables, this process asks
  * (guest-kmod/vmshm_uapi.h).
  *
- * The whole segment's range of addresses is reserved. Header and tables are mapped read-only when
- * it is opened, a window when it is handed out or found, at its place in the range; elsewhere an
- * access ends the process. Called by vmshm_segment.c, vmshm_member.c, vmshm_window.c and vmshm_peer.c
+ * Mapped in pieces (vmshm_map.h). Called by vmshm_segment.c, vmshm_provider_look.c, vmshm_member.c, vmshm_window.c and vmshm_peer.c
  * only, where vmshm_segment.managed is set.
  */
 #ifndef VMSHM_KMOD_H
@@ -16,9 +14,6 @@
  * returned, if the module is there but has no usable segment. VMSHM_ERR_ABSENT with *e untouched: it
  * is another device. */
 int vmshm_kmod_probe(struct vmshm_segment *s, uint64_t *bytes, struct vmshm_error *e);
-
-/* Reserve addresses and map header and tables: sets s->base. s->header is valid. */
-int vmshm_kmod_map(struct vmshm_segment *s, struct vmshm_error *e);
 
 /* As their namesakes in vmshm_member.h. */
 int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,

@@ -4,9 +4,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "vmshm_identity.h"
+
+#define ALL_USERS   01777u              /* mode of a directory where everybody may make files */
+#define SHORT_MS    100u                /* patience after a wait that was in vain */
+#define PID_BYTES   16
 
 static int set_lock(int fd, int command, short type, uint64_t byte)
 {
@@ -20,37 +28,116 @@ static int set_lock(int fd, int command, short type, uint64_t byte)
     return rc;
 }
 
-/* In a directory with the sticky bit the kernel refuses O_CREAT on a file of another user
- * (fs.protected_regular): open first, create only if there is none. */
-static int open_shared(const char *path)
+const char *vmshm_lock_dir(const char *root)
 {
+    char path[512];
+    struct stat st;
+
+    snprintf(path, sizeof path, "%s/run/vmshm", root);
+    if (0 == stat(path, &st) && S_ISDIR(st.st_mode)) {
+        return "/run/vmshm";
+    }
+    /* Not whether this user may write there: root may everywhere, and would then be alone. */
+    snprintf(path, sizeof path, "%s/run/lock", root);
+    return 0 == stat(path, &st) && S_ISDIR(st.st_mode) && ALL_USERS == (st.st_mode & ALL_USERS)
+           ? "/run/lock" : "/tmp";
+}
+
+/* Owner, group and mode as those of the segment, as far as this user may set them. Where the group cannot
+ * be given, it gets no access. */
+static void settle_access(int fd, const struct stat *segment)
+{
+    mode_t mode = segment->st_mode & 0666;
+    struct stat st;
+
+    (void) !fchown(fd, 0 == geteuid() ? segment->st_uid : (uid_t) -1, (gid_t) -1);
+    (void) !fchown(fd, (uid_t) -1, segment->st_gid);
+    if (0 != fstat(fd, &st) || st.st_gid != segment->st_gid) {
+        mode &= ~(mode_t) 0060;
+    }
+    (void) fchmod(fd, mode | 0600);
+}
+
+/* May somebody lock the file who may not open the segment? A group can be given to a file only by who is
+ * in it. */
+static bool is_open_to_others(const struct stat *file, const struct stat *segment)
+{
+    const bool of_group = file->st_gid == segment->st_gid && 0 != (segment->st_mode & 0020);
+
+    return (0 != (file->st_mode & 0002) && 0 == (segment->st_mode & 0002))
+           || (0 != (file->st_mode & 0020) && 0 == (segment->st_mode & 0002) && !of_group)
+           || (file->st_uid != 0 && file->st_uid != geteuid() && file->st_uid != segment->st_uid
+               && 0 == (segment->st_mode & 0002) && !of_group);
+}
+
+/* In a directory with the sticky bit the kernel refuses O_CREAT on a file of another user
+ * (fs.protected_regular): open first, create only if there is none. It gets its name when it has its
+ * mode: another user's process would be refused in between. */
+static int open_shared(const char *path, const struct stat *segment)
+{
+    char fresh[320];
+
     for (int attempt = 0; attempt < 3; ++attempt) {
-        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+        int fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW), rc, err;
 
         if (fd >= 0 || ENOENT != errno) {
             return fd;
         }
-        fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-        if (fd >= 0) {
-            /* Against the umask: every user of the segment takes part. */
-            (void) fchmod(fd, 0666);
+        snprintf(fresh, sizeof fresh, "%s.%016llx", path, (unsigned long long) vmshm_random64());
+        fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0) {
+            return -1;
+        }
+        settle_access(fd, segment);
+        rc = link(fresh, path);
+        err = errno;
+        unlink(fresh);
+        if (0 == rc) {
             return fd;
         }
-        if (EEXIST != errno) {
+        close(fd);
+        if (EEXIST != err) {
+            errno = err;
             return -1;
         }
     }
     return -1;
 }
 
-int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid[16], uint32_t vm,
-                    struct vmshm_error *e)
+static int check_access(struct vmshm_lock *lock, int segment_fd, struct vmshm_error *e)
 {
+    struct stat st, segment;
+
+    if (0 != fstat(lock->fd, &st) || 0 != fstat(segment_fd, &segment)) {
+        return vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "fstat");
+    }
+    if (0 == geteuid() || st.st_uid == geteuid()) {
+        settle_access(lock->fd, &segment);
+        (void) fstat(lock->fd, &st);
+    }
+    if (is_open_to_others(&st, &segment)) {
+        return vmshm_fail(e, VMSHM_ERR_PERMISSION, lock->path, "common_vmshm_lock_dir",
+                          "the lock file (user %u, group %u, mode %04o) is open to users who may not "
+                          "open the segment (user %u, group %u, mode %04o): remove it while no job "
+                          "runs, or name a directory that only users of the segment may write to",
+                          (unsigned) st.st_uid, (unsigned) st.st_gid, (unsigned) st.st_mode & 0777,
+                          (unsigned) segment.st_uid, (unsigned) segment.st_gid,
+                          (unsigned) segment.st_mode & 0777);
+    }
+    lock->device = (uint64_t) st.st_dev;
+    lock->inode = (uint64_t) st.st_ino;
+    return VMSHM_OK;
+}
+
+int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid[16], uint32_t vm,
+                    int segment_fd, struct vmshm_error *e)
+{
+    struct stat segment;
     char hex[33];
-    struct stat st;
 
     memset(lock, 0, sizeof *lock);
     lock->fd = -1;
+    lock->patience_ms = VMSHM_LOCK_PATIENCE_MS;
     for (int i = 0; i < 16; ++i) {
         snprintf(hex + 2 * i, 3, "%02x", uuid[i]);
     }
@@ -58,18 +145,18 @@ int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid
         >= sizeof lock->path) {
         return vmshm_fail(e, VMSHM_ERR_ABSENT, dir, "common_vmshm_lock_dir", "path too long");
     }
-    lock->fd = open_shared(lock->path);
+    if (0 != fstat(segment_fd, &segment)) {
+        return vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "fstat of the segment");
+    }
+    lock->fd = open_shared(lock->path, &segment);
     if (lock->fd < 0) {
         return vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "open of the lock file");
     }
-    if (0 != fstat(lock->fd, &st)) {
-        vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "fstat of the lock file");
+    if (VMSHM_OK != check_access(lock, segment_fd, e)) {
         close(lock->fd);
         lock->fd = -1;
         return e->code;
     }
-    lock->device = (uint64_t) st.st_dev;
-    lock->inode = (uint64_t) st.st_ino;
     pthread_mutex_init(&lock->mutex, NULL);
     return VMSHM_OK;
 }
@@ -83,18 +170,108 @@ void vmshm_lock_close(struct vmshm_lock *lock)
     lock->fd = -1;
 }
 
+/* 0: nobody is to be read in the file. */
+static void write_pid(struct vmshm_lock *lock, long pid)
+{
+    char text[PID_BYTES + 1] = "";
+
+    if (0 != pid) {
+        snprintf(text, sizeof text, "%-*ld", PID_BYTES, pid);
+    }
+    (void) !pwrite(lock->fd, text, PID_BYTES, 0);
+}
+
+/* "(name, stopped)" of a process that /proc shows, else "". */
+static void describe(long pid, char *text, size_t bytes)
+{
+    char path[64], line[256] = "", *name, *end;
+    FILE *f;
+
+    text[0] = '\0';
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    f = fopen(path, "re");
+    if (NULL == f) {
+        return;
+    }
+    if (NULL != fgets(line, sizeof line, f) && NULL != (name = strchr(line, '('))
+        && NULL != (end = strrchr(line, ')')) && ' ' == end[1]) {
+        snprintf(text, bytes, " (%.*s%s)", (int) (end - name - 1), name + 1,
+                 'T' == end[2] || 't' == end[2] ? ", stopped" : "");
+    }
+    fclose(f);
+}
+
+static int is_held(struct vmshm_lock *lock, uint32_t waited_ms, struct vmshm_error *e)
+{
+    struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
+    char text[PID_BYTES + 1] = "", what[64];
+    long pid = 0;
+
+    /* The kernel names the owner of a lock of the classic kind only. */
+    if (0 == fcntl(lock->fd, F_OFD_GETLK, &fl) && F_UNLCK != fl.l_type && fl.l_pid > 0) {
+        pid = (long) fl.l_pid;
+    } else if (pread(lock->fd, text, PID_BYTES, 0) > 0) {
+        pid = strtol(text, NULL, 10);
+    }
+    if (pid <= 0) {
+        return vmshm_fail(e, VMSHM_ERR_HELD, lock->path, "mutex", "byte 0 of the lock file has been "
+                          "locked for %u ms, by a process that does not say which", waited_ms);
+    }
+    describe(pid, what, sizeof what);
+    return vmshm_fail(e, VMSHM_ERR_HELD, lock->path, "mutex", "byte 0 of the lock file has been locked "
+                      "for %u ms, by process %ld%s", waited_ms, pid, what);
+}
+
+/* There is no lock of an open file with a time limit. What is counted is what this process slept: a VM
+ * that stood still must not find that the others took too long. */
 int vmshm_lock_enter(struct vmshm_lock *lock, struct vmshm_error *e)
 {
+    uint32_t patience_us, waited_us = 0, step_us = 50;
+    int rc;
+
     pthread_mutex_lock(&lock->mutex);
-    if (0 != set_lock(lock->fd, F_OFD_SETLKW, F_WRLCK, 0)) {
-        pthread_mutex_unlock(&lock->mutex);
-        return vmshm_fail_errno(e, lock->path, "mutex", "fcntl(F_OFD_SETLKW)");
+    patience_us = 1000 * (lock->was_held && lock->patience_ms > SHORT_MS ? SHORT_MS
+                          : lock->patience_ms);
+    while (0 != (rc = set_lock(lock->fd, F_OFD_SETLK, F_WRLCK, 0))
+           && (EAGAIN == errno || EACCES == errno) && waited_us < patience_us) {
+        const struct timespec pause = { 0, 1000 * (long) step_us };
+
+        nanosleep(&pause, NULL);
+        waited_us += step_us;
+        step_us = step_us < 3200 ? 2 * step_us : step_us;
     }
-    return VMSHM_OK;
+    if (0 == rc) {
+        lock->was_held = false;
+        write_pid(lock, (long) getpid());
+        return VMSHM_OK;
+    }
+    if (EAGAIN == errno || EACCES == errno) {
+        lock->was_held = true;
+        rc = is_held(lock, waited_us / 1000, e);
+    } else {
+        rc = vmshm_fail_errno(e, lock->path, "mutex", "fcntl(F_OFD_SETLK)");
+    }
+    pthread_mutex_unlock(&lock->mutex);
+    return rc;
+}
+
+bool vmshm_lock_try(struct vmshm_lock *lock)
+{
+    if (0 != pthread_mutex_trylock(&lock->mutex)) {
+        return false;
+    }
+    if (0 != set_lock(lock->fd, F_OFD_SETLK, F_WRLCK, 0)) {
+        pthread_mutex_unlock(&lock->mutex);
+        return false;
+    }
+    lock->was_held = false;
+    write_pid(lock, (long) getpid());
+    return true;
 }
 
 void vmshm_lock_leave(struct vmshm_lock *lock)
 {
+    write_pid(lock, 0);
     (void) set_lock(lock->fd, F_OFD_SETLK, F_UNLCK, 0);
     pthread_mutex_unlock(&lock->mutex);
 }

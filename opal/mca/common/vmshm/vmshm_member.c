@@ -4,87 +4,16 @@
 #include "vmshm_atomic.h"
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
+#include "vmshm_map.h"
 
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 static struct vmshm_section *own_section(const struct vmshm_member *m)
 {
     return vmshm_section_of(&m->segment, m->id.vm);
-}
-
-/* Who may write the section's tables: the processes of one boot that share one lock file. Inodes of
- * VMs made from one image are alike, epochs are not. */
-static uint64_t arbiter_of(const struct vmshm_member *m)
-{
-    const uint64_t who[3] = { m->lock.device, m->lock.inode, m->id.epoch };
-    const uint64_t hash = vmshm_fnv1a(VMSHM_FNV_START, who, sizeof who);
-
-    return 0 == hash ? 1 : hash;
-}
-
-static bool is_arbiter(const struct vmshm_member *m)
-{
-    return arbiter_of(m) == vmshm_load_acquire(&own_section(m)->arbiter);
-}
-
-/* A slot is nobody's when the kernel says so, whatever its owner managed to write. The state comes
- * last: who dies in here leaves the slot live and unclaimed, and the next one buries it again. */
-static void bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
-{
-    struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
-    struct vmshm_section *section = own_section(m);
-    const uint64_t messages = proc->messages;
-    const uint64_t bytes = proc->bytes;
-
-    memset(vmshm_reader_row_of(&m->segment, m->id.vm, slot), 0,
-           vmshm_reader_row_bytes(&m->segment.header));
-    vmshm_window_quarantine_slot(m, slot);
-    proc->messages = 0;
-    proc->bytes = 0;
-    vmshm_fetch_add(&section->messages, messages);
-    vmshm_fetch_add(&section->bytes, bytes);
-    vmshm_store_release(&proc->state, state);
-    vmshm_fetch_add(&section->changes, 1);
-}
-
-/* Mutex held. */
-static int reap_locked(struct vmshm_member *m)
-{
-    int dead = 0;
-
-    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
-        const struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
-
-        if (VMSHM_PROC_LIVE == proc->state && !(m->joined && slot == m->slot)
-            && !vmshm_lock_is_claimed(&m->lock, slot)) {
-            bury(m, slot, VMSHM_PROC_DEAD);
-            ++dead;
-        }
-    }
-    return dead;
-}
-
-int vmshm_reap(struct vmshm_member *m)
-{
-    struct vmshm_error e;
-    int dead = 0;
-
-    if (m->segment.managed) {
-        return 0;
-    }
-    if (VMSHM_OK != vmshm_lock_enter(&m->lock, &e)) {
-        return 0;
-    }
-    if (is_arbiter(m)) {
-        dead = reap_locked(m);
-        vmshm_window_collect(m);
-    }
-    vmshm_lock_leave(&m->lock);
-    return dead;
 }
 
 void vmshm_heartbeat(struct vmshm_member *m)
@@ -142,7 +71,7 @@ static int id_twice(const struct vmshm_member *m, struct vmshm_error *e)
 static int section_take(struct vmshm_member *m, struct vmshm_error *e)
 {
     struct vmshm_section *section = own_section(m);
-    const uint64_t mine = arbiter_of(m);
+    const uint64_t mine = vmshm_arbiter(m);
     uint64_t before = vmshm_load_acquire(&section->arbiter);
     uint64_t live;
 
@@ -168,10 +97,11 @@ static int section_take(struct vmshm_member *m, struct vmshm_error *e)
     /* The VM was switched off, or its lock directory emptied: nobody of it is left. */
     for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
         if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
-            bury(m, slot, VMSHM_PROC_DEAD);
+            vmshm_bury(m, slot, VMSHM_PROC_DEAD);
         }
     }
     section->vm_id = m->id.vm;
+    vmshm_store_release(&section->looker, 0);
     vmshm_store_release(&section->epoch, m->id.epoch);
     vmshm_store_release(&section->state, VMSHM_SECTION_UP);
     vmshm_store_release(&section->magic, VMSHM_SECTION_MAGIC);
@@ -213,17 +143,33 @@ static uint32_t claim_oldest(struct vmshm_member *m)
     }
 }
 
+static int no_slot(const struct vmshm_member *m, struct vmshm_error *e)
+{
+    uint32_t live = 0;
+
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        live += VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state;
+    }
+    return live == m->segment.header.procs
+           ? vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs", "all %u process slots of VM %u "
+                        "are taken", m->segment.header.procs, m->id.vm)
+           : vmshm_fail(e, VMSHM_ERR_HELD, m->lock.path, "procs", "of the %u process slots of VM %u "
+                        "%u are taken, and the bytes of all others (1 + slot) are locked by processes "
+                        "that are not in the table", m->segment.header.procs, m->id.vm, live);
+}
+
 /* Mutex held. */
 static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
                      struct vmshm_error *e)
 {
-    const uint32_t slot = claim_oldest(m);
+    uint32_t slot = claim_oldest(m);
     struct vmshm_proc *proc;
 
+    if (VMSHM_NO_SLOT == slot && vmshm_reap_locked(m) > 0) {
+        slot = claim_oldest(m);
+    }
     if (VMSHM_NO_SLOT == slot) {
-        return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs",
-                          "all %u process slots of VM %u are taken", m->segment.header.procs,
-                          m->id.vm);
+        return no_slot(m, e);
     }
     proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
     m->slot = slot;
@@ -231,7 +177,8 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     m->nonce = vmshm_random64();
     memcpy(m->job, o->job, sizeof m->job);
     proc->pid = (uint32_t) getpid();
-    proc->uid = (uint32_t) getuid();
+    m->uid = (uint32_t) getuid();
+    proc->uid = m->uid;
     proc->nonce = m->nonce;
     proc->name = o->name;
     memcpy(proc->job, o->job, sizeof proc->job);
@@ -241,10 +188,10 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     proc->bytes = 0;
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
     vmshm_fence_store_load();
-    if (!is_arbiter(m)) {
+    if (!vmshm_is_arbiter(m)) {
         /* The other one may have taken the very slot by now. */
         if (proc->nonce == m->nonce) {
-            bury(m, slot, VMSHM_PROC_LEFT);
+            vmshm_bury(m, slot, VMSHM_PROC_LEFT);
         }
         vmshm_lock_unclaim(&m->lock, slot);
         return id_twice(m, e);
@@ -268,16 +215,18 @@ static int check_mark(struct vmshm_member *m, struct vmshm_error *e)
 
 int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struct vmshm_error *e)
 {
+    const char *root = NULL != o->root ? o->root : "";
     const char *lock_dir = NULL != o->lock_dir && '\0' != o->lock_dir[0] ? o->lock_dir
-                           : 0 == access("/run/lock", W_OK) ? "/run/lock" : "/tmp";
+                           : vmshm_lock_dir(root);
     int rc;
 
     memset(m, 0, sizeof *m);
     m->lock.fd = -1;
-    rc = vmshm_segment_open(o->segment, &m->segment, e);
+    rc = vmshm_segment_open_tables(o->segment, &m->segment, e);
     if (VMSHM_OK != rc) {
         return rc;
     }
+    vmshm_mapped_init(&m->mapped);
     if (m->segment.managed) {
         rc = vmshm_kmod_join(o, m, e);
         if (VMSHM_OK != rc) {
@@ -285,7 +234,7 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
         }
         return VMSHM_OK;
     }
-    rc = vmshm_identity_get(o->root ? o->root : "", o->vm_id, m->segment.header.vms, &m->id, e);
+    rc = vmshm_identity_get(root, o->vm_id, m->segment.header.vms, &m->id, e);
     if (VMSHM_OK != rc) {
         goto close_segment;
     }
@@ -297,9 +246,13 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
     if (VMSHM_OK != rc) {
         goto close_segment;
     }
-    rc = vmshm_lock_open(&m->lock, lock_dir, m->segment.header.segment_uuid, m->id.vm, e);
+    rc = vmshm_lock_open(&m->lock, lock_dir, m->segment.header.segment_uuid, m->id.vm, m->segment.fd,
+                         e);
     if (VMSHM_OK != rc) {
         goto close_segment;
+    }
+    if (0 != o->patience_ms) {
+        m->lock.patience_ms = o->patience_ms;
     }
     rc = vmshm_lock_enter(&m->lock, e);
     if (VMSHM_OK != rc) {
@@ -307,9 +260,17 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
     }
     rc = section_take(m, e);
     if (VMSHM_OK == rc) {
-        reap_locked(m);
+        const bool looked_after = vmshm_is_looked_after(m);
+
+        if (!looked_after) {
+            (void) vmshm_reap_locked(m);
+        }
         vmshm_window_collect(m);
         rc = slot_take(m, o, e);
+        if (VMSHM_OK == rc && !looked_after) {
+            vmshm_store_release(&own_section(m)->looker, m->slot + 1);
+        }
+        m->looks_seen = vmshm_load_acquire(&own_section(m)->looks);
     }
     vmshm_lock_leave(&m->lock);
     if (VMSHM_OK == rc) {
@@ -320,33 +281,35 @@ int vmshm_join(const struct vmshm_join_options *o, struct vmshm_member *m, struc
 close_lock:
     vmshm_lock_close(&m->lock);
 close_segment:
+    vmshm_mapped_fini(&m->mapped);
     vmshm_segment_close(&m->segment);
     return rc;
 }
 
 void vmshm_leave(struct vmshm_member *m)
 {
-    struct vmshm_error e;
-
     if (!m->joined) {
         return;
     }
     m->joined = false;
     if (m->segment.managed) {
         vmshm_kmod_leave(m);
+        vmshm_mapped_fini(&m->mapped);
         vmshm_segment_close(&m->segment);
         return;
     }
-    /* Without the mutex the next process of the VM finds the slot unclaimed and reaps it. */
-    if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
-        if (is_arbiter(m)) {
-            bury(m, m->slot, VMSHM_PROC_LEFT);
+    if (vmshm_is_arbiter(m)) {
+        vmshm_bury(m, m->slot, VMSHM_PROC_LEFT);
+    }
+    vmshm_lock_unclaim(&m->lock, m->slot);
+    if (vmshm_lock_try(&m->lock)) {
+        if (vmshm_is_arbiter(m)) {
             vmshm_window_collect(m);
         }
-        vmshm_lock_unclaim(&m->lock, m->slot);
         vmshm_lock_leave(&m->lock);
     }
     vmshm_lock_close(&m->lock);
+    vmshm_mapped_fini(&m->mapped);
     vmshm_segment_close(&m->segment);
 }
 
@@ -385,14 +348,16 @@ const char *vmshm_lost(struct vmshm_member *m)
     if (m->segment.managed) {
         return vmshm_kmod_lost(m);
     }
-    return !is_arbiter(m) ? "its section was given to another VM of this id, or was cleared"
+    return !vmshm_is_arbiter(m) ? "its section was given to another VM of this id, or was cleared"
            : is_marked_gone(m) ? "the host marked this VM as gone" : NULL;
 }
 
 void vmshm_let_go(struct vmshm_member *m)
 {
-    (void) mmap(m->segment.base, m->segment.total_bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    pthread_mutex_lock(&m->mapped.lock);
+    m->mapped.gone = true;
+    vmshm_map_zeros(&m->segment, m->id.vm);
+    pthread_mutex_unlock(&m->mapped.lock);
     if (m->segment.managed) {
         vmshm_kmod_leave(m);
     }

@@ -38,49 +38,89 @@ static uint64_t *reader_word(const struct vmshm_member *m, uint32_t vm, uint32_t
     return vmshm_reader_row_of(&m->segment, m->id.vm, m->slot) + bit / 64;
 }
 
+/* Of a peer's entry only this copy is used. */
+static bool is_window_of(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
+                         const struct vmshm_window *w)
+{
+    const struct vmshm_section_entry *section = &m->segment.sections[vm];
+    const uint64_t heap = vmshm_heap_offset(&m->segment.header);
+
+    return VMSHM_WINDOW_LIVE == w->state && slot == w->proc
+           && vmshm_range_inside(w->offset, w->length, section->offset + heap,
+                                 section->length - heap)
+           && 0 == w->offset % VMSHM_GRANULE_BYTES && 0 == w->length % VMSHM_GRANULE_BYTES;
+}
+
+/* Lock of what is mapped held. */
+static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
+                  struct vmshm_window *w)
+{
+    const struct vmshm_window *shared = vmshm_window_of(&m->segment, vm, index);
+    struct vmshm_mapping *mapping = vmshm_mapped_find(&m->mapped, vm, index);
+    const bool first = NULL == mapping || 0 == mapping->readers;
+    uint64_t mask, *word = reader_word(m, vm, index, &mask);
+    uint32_t state;
+
+    if (first) {
+        vmshm_fetch_or(word, mask);
+        vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_window.c */
+    }
+    /* State first: live under our bit, the entry stays as it is; before, it may be handed out anew. */
+    state = vmshm_load_acquire(&shared->state);
+    vmshm_copy_in(w, shared, sizeof *w);
+    w->state = state;
+    if (is_window_of(m, vm, slot, w)) {
+        if (NULL == mapping) {
+            mapping = vmshm_mapped_add(&m->mapped, &m->segment, &(struct vmshm_mapping) {
+                .offset = w->offset, .length = w->length, .vm = vm, .index = index,
+            });
+        }
+        if (NULL != mapping && w->offset == mapping->offset && w->length == mapping->length) {
+            mapping->readers += 1;
+            return true;
+        }
+    }
+    if (first) {
+        vmshm_fetch_and(word, ~mask);
+    }
+    return false;
+}
+
 bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
                         struct vmshm_window *w)
 {
-    const struct vmshm_header *h = &m->segment.header;
-    const struct vmshm_window *shared;
-    const struct vmshm_section_entry *section;
-    uint64_t mask, *word;
-    uint32_t state;
+    bool entered;
 
-    if (vm >= h->vms || index >= h->windows) {
+    if (vm >= m->segment.header.vms || index >= m->segment.header.windows) {
         return false;
     }
     if (m->segment.managed) {
         return index == vmshm_kmod_find(m, vm, slot, index, 0, 0, w);
     }
-    section = &m->segment.sections[vm];
-    shared = vmshm_window_of(&m->segment, vm, index);
-    word = reader_word(m, vm, index, &mask);
-    vmshm_fetch_or(word, mask);
-    vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_window.c */
-    /* State first: live under our bit, the entry stays as it is; before, it may be handed out anew. */
-    state = vmshm_load_acquire(&shared->state);
-    vmshm_copy_in(w, shared, sizeof *w);
-    w->state = state;
-    if (VMSHM_WINDOW_LIVE == state && slot == w->proc
-        && vmshm_range_inside(w->offset, w->length, section->offset + vmshm_heap_offset(h),
-                              section->length - vmshm_heap_offset(h))
-        && 0 == w->offset % VMSHM_GRANULE_BYTES) {
-        return true;
-    }
-    vmshm_fetch_and(word, ~mask);
-    return false;
+    pthread_mutex_lock(&m->mapped.lock);
+    entered = enter(m, vm, slot, index, w);
+    pthread_mutex_unlock(&m->mapped.lock);
+    return entered;
 }
 
 void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
 {
     uint64_t mask, *word = reader_word(m, vm, index, &mask);
+    struct vmshm_mapping *mapping;
 
     if (m->segment.managed) {
         vmshm_kmod_window_release(m, vm, index);
         return;
     }
-    vmshm_fetch_and(word, ~mask);
+    pthread_mutex_lock(&m->mapped.lock);
+    mapping = vmshm_mapped_find(&m->mapped, vm, index);
+    if (NULL != mapping && mapping->readers > 0 && 0 == --mapping->readers) {
+        if (!mapping->own) {
+            vmshm_mapped_remove(&m->mapped, &m->segment, mapping);
+        }
+        vmshm_fetch_and(word, ~mask);
+    }
+    pthread_mutex_unlock(&m->mapped.lock);
 }
 
 uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
@@ -133,6 +173,11 @@ int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint
                           "VM %u, slot %u: the process that the peer published is not there: this "
                           "memory is not shared with it (a copy or snapshot of the segment?)",
                           a->vm, a->slot);
+    }
+    /* Both sides compare the same two numbers, so both refuse. */
+    if (proc.uid != m->uid) {
+        return vmshm_fail(e, VMSHM_ERR_USER, m->segment.path, "uid", "VM %u, slot %u: the peer runs as "
+                          "user %u there, this process as user %u", a->vm, a->slot, proc.uid, m->uid);
     }
     if (!vmshm_reader_enter(m, a->vm, a->slot, proc.window, w)) {
         return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window",

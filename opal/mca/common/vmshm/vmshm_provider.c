@@ -2,63 +2,134 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-/* Devices that are looked for by themselves, best first. */
-static const char *const devices[] = { "/dev/mmapper" };
+static int compare(const void *a, const void *b)
+{
+    const unsigned long x = *(const unsigned long *) a, y = *(const unsigned long *) b;
 
-bool vmshm_provider_find_kmod(const char *dir, char *path, size_t path_bytes)
+    return x < y ? -1 : x > y;
+}
+
+/* The numbers of dir/vmshmN, in order. Returns how many. */
+static int list_nodes(const char *dir, unsigned long *numbers, int room)
 {
     DIR *devices_dir = opendir(dir);
     struct dirent *entry;
-    unsigned long best = ULONG_MAX;
+    int count = 0;
 
-    while (NULL != devices_dir && NULL != (entry = readdir(devices_dir))) {
+    while (NULL != devices_dir && count < room && NULL != (entry = readdir(devices_dir))) {
         char *end;
-        unsigned long number;
 
         if (0 != strncmp(entry->d_name, "vmshm", 5) || !isdigit((unsigned char) entry->d_name[5])) {
             continue;
         }
-        number = strtoul(entry->d_name + 5, &end, 10);
-        if ('\0' == *end && number < best) {
-            best = number;
-        }
+        numbers[count] = strtoul(entry->d_name + 5, &end, 10);
+        count += '\0' == *end;
     }
     if (NULL != devices_dir) {
         closedir(devices_dir);
     }
-    if (ULONG_MAX == best) {
-        return false;
-    }
-    return (size_t) snprintf(path, path_bytes, "%s/vmshm%lu", dir, best) < path_bytes;
+    qsort(numbers, (size_t) count, sizeof *numbers, compare);
+    return count;
 }
 
-int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const char **provider,
-                        struct vmshm_error *e)
+bool vmshm_provider_find_kmod(const char *dir, const uint8_t *uuid, char *path, size_t path_bytes)
 {
+    unsigned long numbers[64];
+    const int count = list_nodes(dir, numbers, 64);
+
+    for (int i = 0; i < count; ++i) {
+        uint8_t its[16];
+
+        if ((size_t) snprintf(path, path_bytes, "%s/vmshm%lu", dir, numbers[i]) < path_bytes
+            && VMSHM_LOOK_SEGMENT == vmshm_provider_look(path, its)
+            && (NULL == uuid || 0 == memcmp(its, uuid, sizeof its))) {
+            return true;
+        }
+    }
+    return count > 0 && NULL == uuid
+           && (size_t) snprintf(path, path_bytes, "%s/vmshm%lu", dir, numbers[0]) < path_bytes;
+}
+
+/* User-Mode Linux has one such device, if it was told to: what it holds is its user's choice. */
+static bool find_mmapper(const char *dev, const uint8_t *uuid, char *path, size_t path_bytes)
+{
+    struct stat st;
+    uint8_t its[16];
+
+    return (size_t) snprintf(path, path_bytes, "%s/mmapper", dev) < path_bytes
+           && 0 == stat(path, &st) && S_ISCHR(st.st_mode)
+           && (NULL == uuid || (VMSHM_LOOK_SEGMENT == vmshm_provider_look(path, its)
+                                && 0 == memcmp(its, uuid, sizeof its)));
+}
+
+/* 32 hexadecimal digits, with dashes between them or without. */
+static bool is_uuid(const char *text, uint8_t uuid[16])
+{
+    int digits = 0;
+
+    for (; '\0' != *text; ++text) {
+        const unsigned char c = (unsigned char) *text;
+
+        if ('-' == c && digits > 0) {
+            continue;
+        }
+        if (!isxdigit(c) || 32 == digits) {
+            return false;
+        }
+        uuid[digits / 2] = (uint8_t) (uuid[digits / 2] << 4
+                                      | (isdigit(c) ? c - '0' : tolower(c) - 'a' + 10));
+        ++digits;
+    }
+    return 32 == digits;
+}
+
+/* "00:05.0" or "0000:00:05.0" */
+static bool is_pci_address(const char *text)
+{
+    unsigned domain, bus, device, function;
+    int end = -1;
+
+    (void) sscanf(text, "%4x:%2x:%2x.%1x%n", &domain, &bus, &device, &function, &end);
+    if (end < 0) {
+        (void) sscanf(text, "%2x:%2x.%1x%n", &bus, &device, &function, &end);
+    }
+    return end > 0 && '\0' == text[end];
+}
+
+static int find_device(const char *dev, const char *sysfs, const uint8_t *uuid, char *path,
+                       size_t path_bytes, const char **provider, struct vmshm_error *e)
+{
+    if (vmshm_provider_find_kmod(dev, uuid, path, path_bytes)) {
+        *provider = "kmod";
+        return VMSHM_OK;
+    }
+    if (find_mmapper(dev, uuid, path, path_bytes)) {
+        *provider = "chardev";
+        return VMSHM_OK;
+    }
+    *provider = "pci";
+    return vmshm_provider_find_pci(sysfs, uuid, path, path_bytes, e);
+}
+
+int vmshm_provider_find_in(const char *dev, const char *sysfs, const char *wanted, char *path,
+                           size_t path_bytes, const char **provider, struct vmshm_error *e)
+{
+    uint8_t uuid[16];
     struct stat st;
 
     if (NULL == wanted || '\0' == wanted[0] || 0 == strcmp(wanted, "auto")) {
-        if (vmshm_provider_find_kmod("/dev", path, path_bytes)) {
-            *provider = "kmod";
-            return VMSHM_OK;
-        }
-        for (size_t i = 0; i < sizeof devices / sizeof devices[0]; ++i) {
-            if (0 == stat(devices[i], &st) && S_ISCHR(st.st_mode)) {
-                snprintf(path, path_bytes, "%s", devices[i]);
-                *provider = "chardev";
-                return VMSHM_OK;
-            }
-        }
-        *provider = "pci";
-        return vmshm_provider_find_pci("/sys/bus/pci/devices", path, path_bytes, e);
+        return find_device(dev, sysfs, NULL, path, path_bytes, provider, e);
+    }
+    if (is_uuid(wanted, uuid)) {
+        return find_device(dev, sysfs, uuid, path, path_bytes, provider, e);
+    }
+    if (is_pci_address(wanted)) {
+        return vmshm_provider_name_pci(dev, sysfs, wanted, path, path_bytes, provider, e);
     }
     if (strlen(wanted) >= path_bytes) {
         return vmshm_fail(e, VMSHM_ERR_ABSENT, wanted, "common_vmshm_segment",
@@ -80,6 +151,13 @@ int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const
                           "it is neither a file nor a character device");
     }
     return VMSHM_OK;
+}
+
+int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const char **provider,
+                        struct vmshm_error *e)
+{
+    return vmshm_provider_find_in("/dev", "/sys/bus/pci/devices", wanted, path, path_bytes, provider,
+                                  e);
 }
 
 int vmshm_provider_size(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e)

@@ -5,39 +5,50 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmshm_kmod.h"
+#include "vmshm_map.h"
 #include "vmshm_provider.h"
 
-/* Map the header alone and learn from it how much the whole is. */
-static int peek_header(int fd, uint64_t available, const char *path, uint8_t *image,
-                       struct vmshm_error *e)
+int vmshm_segment_peek(int fd, const char *path, void *image, struct vmshm_error *e)
 {
-    void *map;
+    const size_t bytes = vmshm_align_up(VMSHM_CHECKED_BYTES, vmshm_map_unit(fd));
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
 
-    if (available < VMSHM_CHECKED_BYTES) {
-        return vmshm_fail(e, VMSHM_ERR_SHORT, path, "header",
-                          "the file has %" PRIu64 " bytes, a header alone needs %u", available,
-                          VMSHM_CHECKED_BYTES);
-    }
-    map = mmap(NULL, VMSHM_CHECKED_BYTES, PROT_READ, MAP_SHARED, fd, 0);
     if (MAP_FAILED == map) {
         return vmshm_fail_errno(e, path, "header", "mmap of the header");
     }
     memcpy(image, map, VMSHM_CHECKED_BYTES);
-    munmap(map, VMSHM_CHECKED_BYTES);
-    return vmshm_header_check(image, available, path, e);
+    munmap(map, bytes);
+    return VMSHM_OK;
 }
 
-int vmshm_segment_open(const char *path, struct vmshm_segment *s, struct vmshm_error *e)
+/* The header alone: it tells how much the whole is. */
+static int check_header(struct vmshm_segment *s, uint64_t available, struct vmshm_error *e)
 {
     _Alignas(8) uint8_t image[VMSHM_CHECKED_BYTES];
-    uint64_t available;
+    int rc;
+
+    if (available < VMSHM_CHECKED_BYTES) {
+        return vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "header",
+                          "the file has %" PRIu64 " bytes, a header alone needs %u", available,
+                          VMSHM_CHECKED_BYTES);
+    }
+    rc = vmshm_segment_peek(s->fd, s->path, image, e);
+    if (VMSHM_OK == rc) {
+        rc = vmshm_header_check(image, available, s->path, e);
+    }
+    memcpy(&s->header, image, sizeof s->header);
+    memcpy(s->sections, image + VMSHM_TABLE_OFFSET, sizeof s->sections);
+    return rc;
+}
+
+static int open_and_check(const char *path, struct vmshm_segment *s, uint64_t *available,
+                          struct vmshm_error *e)
+{
     int rc;
 
     memset(s, 0, sizeof *s);
@@ -50,47 +61,81 @@ int vmshm_segment_open(const char *path, struct vmshm_segment *s, struct vmshm_e
     if (s->fd < 0) {
         return vmshm_fail_errno(e, s->path, "segment", "open for reading and writing");
     }
-    rc = vmshm_provider_size(s->fd, s->path, &available, e);
-    if (VMSHM_OK == rc && UINT64_MAX == available) {
+    rc = vmshm_provider_size(s->fd, s->path, available, e);
+    if (VMSHM_OK == rc && UINT64_MAX == *available) {
         e->code = VMSHM_OK;
-        (void) vmshm_kmod_probe(s, &available, e);
+        (void) vmshm_kmod_probe(s, available, e);
         s->provider = s->managed ? "kmod" : s->provider;
         rc = e->code;
     }
-    if (VMSHM_OK == rc) {
-        rc = peek_header(s->fd, available, s->path, image, e);
-    }
-    if (VMSHM_OK != rc) {
-        goto fail;
-    }
-    memcpy(&s->header, image, sizeof s->header);
-    memcpy(s->sections, image + VMSHM_TABLE_OFFSET, sizeof s->sections);
-    if (s->managed) {
-        rc = vmshm_kmod_map(s, e);
-        if (VMSHM_OK != rc) {
-            goto fail;
-        }
+    return VMSHM_OK == rc ? check_header(s, *available, e) : rc;
+}
+
+static int map_whole(struct vmshm_segment *s, uint64_t available, struct vmshm_error *e)
+{
+    vmshm_map_whole(s);
+    if (NULL != s->base) {
         return VMSHM_OK;
     }
-    s->base = mmap(NULL, s->header.total_bytes, PROT_READ, MAP_SHARED, s->fd, 0);
-    if (MAP_FAILED == s->base) {
-        s->base = NULL;
-        /* A device without a size refuses a mapping that is longer than its memory. */
-        if (EINVAL == errno && UINT64_MAX == available) {
-            rc = vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "total_bytes",
-                            "the header says %" PRIu64 " bytes, the device refuses to map so many",
-                            s->header.total_bytes);
-        } else {
-            rc = vmshm_fail_errno(e, s->path, "total_bytes", "mmap of the whole segment");
-        }
-        goto fail;
-    }
-    s->total_bytes = s->header.total_bytes;
-    return VMSHM_OK;
+    /* A device without a size refuses a mapping that is longer than its memory. */
+    return EINVAL == errno && UINT64_MAX == available
+           ? vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "total_bytes", "the header says %" PRIu64
+                        " bytes, the device refuses to map so many", s->header.total_bytes)
+           : vmshm_fail_errno(e, s->path, "total_bytes", "mmap of the whole segment");
+}
 
-fail:
-    vmshm_segment_close(s);
+/* Bytes of a section before its heap that hold something. The kernel module maps tables as a whole. */
+static uint64_t tables_bytes(const struct vmshm_segment *s)
+{
+    const struct vmshm_header *h = &s->header;
+
+    return s->managed ? vmshm_heap_offset(h)
+           : vmshm_align_up(vmshm_readers_offset(h) + h->procs * vmshm_reader_row_bytes(h),
+                            VMSHM_GRANULE_BYTES);
+}
+
+static int map_tables(struct vmshm_segment *s, struct vmshm_error *e)
+{
+    s->pieces = true;
+    vmshm_map_reserve(s);
+    if (NULL == s->base) {
+        return vmshm_fail_errno(e, s->path, "total_bytes", "reserving addresses for the segment");
+    }
+    if (!vmshm_map_piece(s, 0, s->managed ? VMSHM_HEADER_BYTES : VMSHM_GRANULE_BYTES, PROT_READ)) {
+        return vmshm_fail_errno(e, s->path, "header", "mmap of the header");
+    }
+    for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
+        if (!vmshm_map_piece(s, s->sections[vm].offset, tables_bytes(s), PROT_READ)) {
+            return vmshm_fail_errno(e, s->path, "section", "mmap of a section's tables");
+        }
+    }
+    return VMSHM_OK;
+}
+
+static int open_segment(const char *path, bool whole, struct vmshm_segment *s,
+                        struct vmshm_error *e)
+{
+    uint64_t available;
+    int rc = open_and_check(path, s, &available, e);
+
+    if (VMSHM_OK == rc) {
+        rc = s->managed || (!whole && vmshm_map_has_pieces(s)) ? map_tables(s, e)
+                                                               : map_whole(s, available, e);
+    }
+    if (VMSHM_OK != rc) {
+        vmshm_segment_close(s);
+    }
     return rc;
+}
+
+int vmshm_segment_open(const char *path, struct vmshm_segment *s, struct vmshm_error *e)
+{
+    return open_segment(path, true, s, e);
+}
+
+int vmshm_segment_open_tables(const char *path, struct vmshm_segment *s, struct vmshm_error *e)
+{
+    return open_segment(path, false, s, e);
 }
 
 int vmshm_segment_own(struct vmshm_segment *s, uint32_t vm, struct vmshm_error *e)
@@ -101,7 +146,8 @@ int vmshm_segment_own(struct vmshm_segment *s, uint32_t vm, struct vmshm_error *
         return vmshm_fail(e, VMSHM_ERR_PERMISSION, s->path, "section", "in this VM the kernel "
                           "module alone writes the section's tables");
     }
-    if (0 != mprotect(s->base + entry->offset, entry->length, PROT_READ | PROT_WRITE)) {
+    if (0 != mprotect(s->base + entry->offset, s->pieces ? tables_bytes(s) : entry->length,
+                      PROT_READ | PROT_WRITE)) {
         return vmshm_fail_errno(e, s->path, "section", "mprotect of the VM's own section");
     }
     return VMSHM_OK;
@@ -110,7 +156,8 @@ int vmshm_segment_own(struct vmshm_segment *s, uint32_t vm, struct vmshm_error *
 void vmshm_segment_close(struct vmshm_segment *s)
 {
     if (NULL != s->base) {
-        munmap(s->base, s->total_bytes);
+        munmap(s->base, s->pieces ? s->total_bytes
+                                  : vmshm_align_up(s->total_bytes, vmshm_map_unit(s->fd)));
         s->base = NULL;
     }
     if (s->fd > 0) {

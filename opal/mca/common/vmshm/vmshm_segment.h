@@ -1,16 +1,17 @@
 /*
  * Opening a segment: find it, map it, check its header.
  *
- * A segment is mapped once, whole and read-only; vmshm_segment_own() makes one VM's section
- * writable for this process. The kernel module maps header and tables only, windows as they are
- * handed out or found. Everything that is read from the shared header is read from the
+ * A tool maps a segment whole and read-only, a process that joins header and tables only, windows as they
+ * are handed out or found, where that can be (vmshm_map.h). vmshm_segment_own() makes what is mapped of one
+ * VM's section writable for this process. Everything that is read from the shared header is read from the
  * private, validated copy in `header` and `sections`.
  *
  * Providers, in the order in which an unnamed segment is looked for:
  *   kmod     /dev/vmshmN, of the guest kernel module
  *   chardev  /dev/mmapper (User-Mode Linux) and other devices whose mmap at offset 0 is the segment
  *   pci      resource2 of an ivshmem device 1af4:1110 under /sys/bus/pci/devices; root only
- * A named one: any path; `file` if it is a regular file.
+ * Of several devices the first that holds a segment. A named one: any path, `file` if it is a regular file;
+ * a device's address on the PCI bus; a segment's UUID (vmshm_provider.h).
  */
 #ifndef VMSHM_SEGMENT_H
 #define VMSHM_SEGMENT_H
@@ -25,6 +26,7 @@ struct vmshm_segment {
     int fd;
     char path[256];
     const char *provider;                 /* "kmod", "file", "chardev" or "pci" */
+    bool pieces;                          /* of the heaps only windows are mapped, each by itself */
     bool managed;                         /* the kernel module owns the tables: see vmshm_kmod.h */
     struct vmshm_identity id;             /* if managed: as the module says */
     struct vmshm_header header;           /* private copies, validated */
@@ -35,7 +37,14 @@ struct vmshm_segment {
  * Errors: ABSENT, PERMISSION, SHORT, ZERO, MAGIC, VERSION, CHECKSUM, FIELD, SYSTEM. */
 int vmshm_segment_open(const char *path, struct vmshm_segment *segment, struct vmshm_error *e);
 
-/* Make the section of vm writable through the mapping. Errors: PERMISSION, SYSTEM. */
+/* The same, but of a file without the heaps, where `pieces` is set then. */
+int vmshm_segment_open_tables(const char *path, struct vmshm_segment *segment,
+                              struct vmshm_error *e);
+
+/* Copy the first VMSHM_CHECKED_BYTES of what fd is. Errors: PERMISSION, ABSENT, SYSTEM. */
+int vmshm_segment_peek(int fd, const char *path, void *image, struct vmshm_error *e);
+
+/* Make what is mapped of the section of vm writable. Errors: PERMISSION, SYSTEM. */
 int vmshm_segment_own(struct vmshm_segment *segment, uint32_t vm, struct vmshm_error *e);
 
 /* Undo both. Harmless on a segment that was not opened but zeroed. */

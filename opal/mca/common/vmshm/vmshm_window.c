@@ -1,11 +1,16 @@
 /*
  * Windows of the own section: handing out, quarantine, collection.
  *
+ * An entry is empty until somebody who holds the mutex makes it live. From then on it is its owner's, who
+ * needs no mutex to give it back, and no window of a dead process is anybody else's; so nobody waits
+ * for the mutex who wants to go. Collecting needs it again.
+ *
  * A freed window stays in quarantine until no reader table lists it, so that a peer that is slow to
  * unmap never sees the next owner's data. The state of a window against the readers' bits is a
  * store-then-load on both sides (Dekker): the owner stores QUARANTINE and then reads the bits, a
  * reader stores its bit and then reads the state; with a full fence between the two on both sides
- * at least one of them sees the other.
+ * at least one of them sees the other. The one who collects may be another process than the one that stored
+ * QUARANTINE: it has seen the store, and its fence comes after that.
  */
 /* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
@@ -22,13 +27,52 @@ static struct vmshm_window *entry_of(const struct vmshm_member *m, uint32_t inde
     return vmshm_window_of(&m->segment, m->id.vm, index);
 }
 
-/* Is the bit of (own VM, index) set in the row of a live process of a VM that may still run? A
- * process is live before it sets its first bit, so its state is ordered against the window's as the
- * bits are. */
-static bool is_read(const struct vmshm_member *m, uint32_t index)
+/* The quarantined windows as bits, in the order of a reader's row. Returns how many there are. */
+static uint32_t quarantined(const struct vmshm_member *m, uint64_t *bits)
+{
+    uint32_t n = 0;
+
+    memset(bits, 0, m->segment.header.windows / 8);
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        if (VMSHM_WINDOW_QUARANTINE == vmshm_load_relaxed(&entry_of(m, i)->state)) {
+            bits[i / 64] |= UINT64_C(1) << i % 64;
+            ++n;
+        }
+    }
+    return n;
+}
+
+bool vmshm_window_has_quarantined(const struct vmshm_member *m)
+{
+    uint64_t bits[VMSHM_MAX_WINDOWS / 64];
+
+    return 0 != quarantined(m, bits);
+}
+
+/* Take out of `bits` what a process reads. Returns whether anything is left. */
+static bool take_out(const struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t *bits)
+{
+    const uint32_t words = m->segment.header.windows / 64;
+    const uint64_t *row = vmshm_reader_row_of(&m->segment, vm, slot)
+                          + (uint64_t) m->id.vm * words;
+    uint64_t left = 0;
+
+    for (uint32_t i = 0; i < words; ++i) {
+        if (0 != bits[i]) {
+            /* The reader's last loads come before our next stores to the window. */
+            bits[i] &= ~vmshm_load_acquire(&row[i]);
+            left |= bits[i];
+        }
+    }
+    return 0 != left;
+}
+
+/* Take out of `bits` what live processes of VMs that may still run read: one look at each of them,
+ * whatever the number of windows. A process is live before it sets its first bit, so its state is
+ * ordered against the window's as the bits are. */
+static void take_out_read(const struct vmshm_member *m, uint64_t *bits)
 {
     const struct vmshm_header *h = &m->segment.header;
-    const uint64_t bit = (uint64_t) m->id.vm * h->windows + index;
 
     for (uint32_t vm = 0; vm < h->vms; ++vm) {
         const struct vmshm_section *section = vmshm_section_of(&m->segment, vm);
@@ -38,26 +82,26 @@ static bool is_read(const struct vmshm_member *m, uint32_t index)
             continue;
         }
         for (uint32_t slot = 0; slot < h->procs; ++slot) {
-            const uint64_t *row = vmshm_reader_row_of(&m->segment, vm, slot);
-
-            /* The reader's last loads come before our next stores to the window. */
             if (VMSHM_PROC_LIVE == vmshm_load_acquire(&vmshm_proc_of(&m->segment, vm, slot)->state)
-                && 0 != (vmshm_load_acquire(&row[bit / 64]) >> bit % 64 & 1)) {
-                return true;
+                && !take_out(m, vm, slot, bits)) {
+                return;
             }
         }
     }
-    return false;
 }
 
 void vmshm_window_collect(struct vmshm_member *m)
 {
-    vmshm_fence_store_load();   /* our QUARANTINE stores before the loads of readers' bits */
-    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
-        struct vmshm_window *w = entry_of(m, i);
+    uint64_t bits[VMSHM_MAX_WINDOWS / 64];
 
-        if (VMSHM_WINDOW_QUARANTINE == w->state && !is_read(m, i)) {
-            vmshm_store_release(&w->state, VMSHM_WINDOW_EMPTY);
+    if (0 == quarantined(m, bits)) {
+        return;
+    }
+    vmshm_fence_store_load();   /* our QUARANTINE stores before the loads of readers' bits */
+    take_out_read(m, bits);
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        if (0 != (bits[i / 64] >> i % 64 & 1)) {
+            vmshm_store_release(&entry_of(m, i)->state, VMSHM_WINDOW_EMPTY);
         }
     }
 }
@@ -67,7 +111,7 @@ void vmshm_window_quarantine_slot(struct vmshm_member *m, uint32_t slot)
     for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
         struct vmshm_window *w = entry_of(m, i);
 
-        if (VMSHM_WINDOW_LIVE == w->state && slot == w->proc) {
+        if (VMSHM_WINDOW_LIVE == vmshm_load_acquire(&w->state) && slot == w->proc) {
             vmshm_store_release(&w->state, VMSHM_WINDOW_QUARANTINE);
         }
     }
@@ -107,13 +151,53 @@ static uint64_t find_gap(const struct vmshm_member *m, uint64_t bytes, uint32_t 
     return at;
 }
 
+/* An empty entry and a place for so many bytes; NULL and 0 where there is none. */
+static void find_room(const struct vmshm_member *m, uint64_t bytes, uint32_t kind,
+                      struct vmshm_window **w, uint64_t *at)
+{
+    *w = NULL;
+    for (uint32_t i = 0; i < m->segment.header.windows && NULL == *w; ++i) {
+        if (VMSHM_WINDOW_EMPTY == vmshm_load_acquire(&entry_of(m, i)->state)) {
+            *w = entry_of(m, i);
+        }
+    }
+    *at = bytes <= m->segment.sections[m->id.vm].length ? find_gap(m, bytes, kind) : 0;
+}
+
+static bool map_own(struct vmshm_member *m, uint32_t index, uint64_t offset, uint64_t length)
+{
+    const struct vmshm_mapping mapping = {
+        .offset = offset, .length = length, .vm = m->id.vm, .index = index, .own = true,
+    };
+    bool mapped;
+
+    pthread_mutex_lock(&m->mapped.lock);
+    mapped = NULL != vmshm_mapped_add(&m->mapped, &m->segment, &mapping);
+    pthread_mutex_unlock(&m->mapped.lock);
+    return mapped;
+}
+
+/* Nobody may find it in other hands while this process can still write there. */
+static void unmap_own(struct vmshm_member *m, uint32_t index)
+{
+    struct vmshm_mapping *mapping;
+
+    pthread_mutex_lock(&m->mapped.lock);
+    mapping = vmshm_mapped_find(&m->mapped, m->id.vm, index);
+    if (NULL != mapping && 0 == mapping->readers) {
+        vmshm_mapped_remove(&m->mapped, &m->segment, mapping);
+    } else if (NULL != mapping) {
+        mapping->own = false;
+    }
+    pthread_mutex_unlock(&m->mapped.lock);
+}
+
 int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, uint32_t *index,
                        uint64_t *offset, struct vmshm_error *e)
 {
-    const struct vmshm_header *h = &m->segment.header;
     const struct vmshm_section_entry *own = &m->segment.sections[m->id.vm];
     struct vmshm_section *section = vmshm_section_of(&m->segment, m->id.vm);
-    struct vmshm_window *w = NULL;
+    struct vmshm_window *w;
     uint64_t at, dirty;
     int rc;
 
@@ -129,18 +213,21 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
         return rc;
     }
     vmshm_window_collect(m);
-    for (uint32_t i = 0; i < h->windows && NULL == w; ++i) {
-        if (VMSHM_WINDOW_EMPTY == entry_of(m, i)->state) {
-            w = entry_of(m, i);
-            *index = i;
-        }
+    find_room(m, bytes, kind, &w, &at);
+    if ((NULL == w || 0 == at) && vmshm_reap_locked(m) > 0) {
+        vmshm_window_collect(m);
+        find_room(m, bytes, kind, &w, &at);
     }
-    at = bytes <= own->length ? find_gap(m, bytes, kind) : 0;
     if (NULL == w || 0 == at) {
         rc = vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, NULL == w ? "windows" : "heap",
                         NULL == w ? "all %" PRIu64 " window slots of VM %u are taken"
                                   : "no %" PRIu64 " free bytes in one piece in the section of VM "
-                                    "%u", NULL == w ? (uint64_t) h->windows : bytes, m->id.vm);
+                                    "%u", NULL == w ? (uint64_t) m->segment.header.windows : bytes, m->id.vm);
+        goto leave;
+    }
+    *index = (uint32_t) (w - entry_of(m, 0));
+    if (!map_own(m, *index, at, bytes)) {
+        rc = vmshm_fail_errno(e, m->segment.path, "heap", "mmap of an own window");
         goto leave;
     }
     w->generation += 1;
@@ -169,14 +256,13 @@ leave:
 
 void vmshm_window_release(struct vmshm_member *m, uint32_t index)
 {
-    struct vmshm_error e;
-
     if (m->segment.managed) {
         vmshm_kmod_window_release(m, m->id.vm, index);
         return;
     }
-    if (VMSHM_OK == vmshm_lock_enter(&m->lock, &e)) {
-        vmshm_store_release(&entry_of(m, index)->state, VMSHM_WINDOW_QUARANTINE);
+    unmap_own(m, index);
+    vmshm_store_release(&entry_of(m, index)->state, VMSHM_WINDOW_QUARANTINE);
+    if (vmshm_lock_try(&m->lock)) {
         vmshm_window_collect(m);
         vmshm_lock_leave(&m->lock);
     }

@@ -1,0 +1,84 @@
+/*
+ * The windows that this process has mapped: its own, and those that it is registered to read.
+ *
+ * What stands in a table may change under us, by a peer that breaks the rules: so what was mapped is kept
+ * here. A window is mapped once, however often it was entered, and never over another one, which would
+ * go with it.
+ */
+#include "vmshm_mapped.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "vmshm_map.h"
+
+void vmshm_mapped_init(struct vmshm_mapped *mapped)
+{
+    *mapped = (struct vmshm_mapped) { .list = NULL };
+    pthread_mutex_init(&mapped->lock, NULL);
+}
+
+void vmshm_mapped_fini(struct vmshm_mapped *mapped)
+{
+    free(mapped->list);
+    mapped->list = NULL;
+    mapped->count = mapped->room = 0;
+    pthread_mutex_destroy(&mapped->lock);
+}
+
+struct vmshm_mapping *vmshm_mapped_find(struct vmshm_mapped *mapped, uint32_t vm, uint32_t index)
+{
+    for (uint32_t i = 0; i < mapped->count; ++i) {
+        if (vm == mapped->list[i].vm && index == mapped->list[i].index) {
+            return &mapped->list[i];
+        }
+    }
+    return NULL;
+}
+
+static bool overlaps(const struct vmshm_mapped *mapped, uint64_t offset, uint64_t length)
+{
+    for (uint32_t i = 0; i < mapped->count; ++i) {
+        const struct vmshm_mapping *other = &mapped->list[i];
+
+        if (offset < other->offset + other->length && other->offset < offset + length) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm_segment *s,
+                                       const struct vmshm_mapping *mapping)
+{
+    if (mapped->gone || overlaps(mapped, mapping->offset, mapping->length)) {
+        errno = mapped->gone ? ENODEV : EEXIST;
+        return NULL;
+    }
+    if (mapped->count == mapped->room) {
+        const uint32_t room = 0 == mapped->room ? 16 : 2 * mapped->room;
+        struct vmshm_mapping *list = realloc(mapped->list, room * sizeof *list);
+
+        if (NULL == list) {
+            return NULL;
+        }
+        mapped->list = list;
+        mapped->room = room;
+    }
+    if (s->pieces && !vmshm_map_piece(s, mapping->offset, mapping->length,
+                                      PROT_READ | (mapping->own ? PROT_WRITE : 0))) {
+        return NULL;
+    }
+    mapped->list[mapped->count] = *mapping;
+    return &mapped->list[mapped->count++];
+}
+
+void vmshm_mapped_remove(struct vmshm_mapped *mapped, struct vmshm_segment *s,
+                         struct vmshm_mapping *mapping)
+{
+    if (s->pieces && !mapped->gone) {
+        vmshm_map_remove(s, mapping->offset, mapping->length);
+    }
+    *mapping = mapped->list[--mapped->count];
+}

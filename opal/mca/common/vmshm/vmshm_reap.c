@@ -1,0 +1,129 @@
+/*
+ * The dead of the own VM: who they are, their burial, and who looks for them.
+ *
+ * The kernel tells who is dead: who lives holds the byte of its slot in the lock file. One process of
+ * the VM looks every 2 s. The others see that the count of looks has grown since they last came here,
+ * and leave it at that; when it has not, because that process ended, or stands still, the first of
+ * them to come is the next to look.
+ */
+/* Modelled in test/model/join.pml and windows.pml: change both. */
+#include "vmshm_member.h"
+
+#include "vmshm_atomic.h"
+#include "vmshm_layout.h"
+
+#include <string.h>
+
+static struct vmshm_section *own_section(const struct vmshm_member *m)
+{
+    return vmshm_section_of(&m->segment, m->id.vm);
+}
+
+/* Inodes of VMs made from one image are alike, epochs are not. */
+uint64_t vmshm_arbiter(const struct vmshm_member *m)
+{
+    const uint64_t who[3] = { m->lock.device, m->lock.inode, m->id.epoch };
+    const uint64_t hash = vmshm_fnv1a(VMSHM_FNV_START, who, sizeof who);
+
+    return 0 == hash ? 1 : hash;
+}
+
+bool vmshm_is_arbiter(const struct vmshm_member *m)
+{
+    return vmshm_arbiter(m) == vmshm_load_acquire(&own_section(m)->arbiter);
+}
+
+/* A slot is nobody's when the kernel says so, whatever its owner managed to write. The state comes
+ * last: who dies in here leaves the slot live and unclaimed, and the next one buries it again. */
+void vmshm_bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
+{
+    struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
+    struct vmshm_section *section = own_section(m);
+    const uint64_t messages = proc->messages;
+    const uint64_t bytes = proc->bytes;
+
+    memset(vmshm_reader_row_of(&m->segment, m->id.vm, slot), 0,
+           vmshm_reader_row_bytes(&m->segment.header));
+    vmshm_window_quarantine_slot(m, slot);
+    proc->messages = 0;
+    proc->bytes = 0;
+    vmshm_fetch_add(&section->messages, messages);
+    vmshm_fetch_add(&section->bytes, bytes);
+    vmshm_store_release(&proc->state, state);
+    vmshm_fetch_add(&section->changes, 1);
+}
+
+/* The claim is there before the slot is live, and goes after it is not. */
+static bool is_dead(struct vmshm_member *m, uint32_t slot)
+{
+    return VMSHM_PROC_LIVE
+           == vmshm_load_acquire(&vmshm_proc_of(&m->segment, m->id.vm, slot)->state)
+           && !(m->joined && slot == m->slot) && !vmshm_lock_is_claimed(&m->lock, slot);
+}
+
+static bool is_anybody_dead(struct vmshm_member *m)
+{
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        if (is_dead(m, slot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int vmshm_reap_locked(struct vmshm_member *m)
+{
+    int dead = 0;
+
+    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
+        if (is_dead(m, slot)) {
+            vmshm_bury(m, slot, VMSHM_PROC_DEAD);
+            ++dead;
+        }
+    }
+    return dead;
+}
+
+int vmshm_reap(struct vmshm_member *m)
+{
+    int dead = 0;
+
+    if (m->segment.managed || !vmshm_lock_try(&m->lock)) {
+        return 0;
+    }
+    if (vmshm_is_arbiter(m)) {
+        dead = vmshm_reap_locked(m);
+        vmshm_window_collect(m);
+    }
+    vmshm_lock_leave(&m->lock);
+    return dead;
+}
+
+bool vmshm_is_looked_after(struct vmshm_member *m)
+{
+    const uint32_t looker = vmshm_load_acquire(&own_section(m)->looker);
+
+    return looker >= 1 && looker <= m->segment.header.procs
+           && VMSHM_PROC_LIVE
+              == vmshm_load_acquire(&vmshm_proc_of(&m->segment, m->id.vm, looker - 1)->state)
+           && vmshm_lock_is_claimed(&m->lock, looker - 1);
+}
+
+int vmshm_look_after(struct vmshm_member *m)
+{
+    struct vmshm_section *section = own_section(m);
+    uint32_t looks;
+
+    if (m->segment.managed || !vmshm_is_arbiter(m)) {
+        return 0;
+    }
+    looks = vmshm_load_acquire(&section->looks);
+    if (looks != m->looks_seen || !vmshm_compare_exchange(&section->looks, &looks, looks + 1)) {
+        m->looks_seen = vmshm_load_acquire(&section->looks);
+        return 0;
+    }
+    m->looks_seen = looks + 1;
+    vmshm_store_release(&section->looker, m->slot + 1);
+    /* The mutex only if there is something to do. */
+    return is_anybody_dead(m) || vmshm_window_has_quarantined(m) ? vmshm_reap(m) : 0;
+}
