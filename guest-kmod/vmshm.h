@@ -86,7 +86,7 @@ struct vmshm_dev {
 	bool msix;			/* by the doorbell */
 	u32 features;			/* VMSHM_FEATURE_* */
 	u32 generation;			/* of the attachment */
-	struct inode *inode;		/* whose mapping all open files share */
+	struct inode *inode;		/* whose mapping all open files share: vmshm_inode.c */
 
 	struct rw_semaphore lock;	/* everything below */
 	bool leaving;			/* about to be gone: nobody joins */
@@ -145,6 +145,10 @@ void vmshm_dev_put(struct vmshm_dev *dev);
 u32 vmshm_reg(struct vmshm_dev *dev, u32 offset);
 void vmshm_reg_set(struct vmshm_dev *dev, u32 offset, u32 value);
 u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset);
+
+/* vmshm_inode.c: dev->inode. No lock is held. */
+int vmshm_inode_make(struct vmshm_dev *dev);
+void vmshm_inode_drop(struct vmshm_dev *dev);
 
 /* vmshm_header.c: read the segment's header and this VM's id. Lock held for writing.
  * 0, -EPROTO or -ENXIO, which the log explains.

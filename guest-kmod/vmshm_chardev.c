@@ -27,9 +27,6 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 		kfree(file);
 		return -ENODEV;
 	}
-	/* One for all, also through other device nodes: zapping finds every mapping. */
-	if (!dev->inode)
-		dev->inode = igrab(inode);
 	filp->f_mapping = dev->inode->i_mapping;
 	filp->private_data = file;
 	/* The host may have made the segment anew while nobody used it. */

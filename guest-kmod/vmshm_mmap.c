@@ -242,6 +242,5 @@ bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length)
 
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length)
 {
-	if (dev->inode)
-		unmap_mapping_range(dev->inode->i_mapping, offset, length, 1);
+	unmap_mapping_range(dev->inode->i_mapping, offset, length, 1);
 }

@@ -45,8 +45,7 @@ static void dev_free(struct kref *ref)
 	struct vmshm_dev *dev = container_of(ref, struct vmshm_dev, ref);
 
 	vmshm_header_drop(dev);
-	if (dev->inode)
-		iput(dev->inode);
+	vmshm_inode_drop(dev);
 	ida_free(&numbers, dev->number);
 	kfree(dev);
 }
@@ -226,6 +225,9 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	dev->pdev = pdev;
 	dev->phys = pci_resource_start(pdev, 2);
 	dev->bytes = pci_resource_len(pdev, 2);
+	rc = vmshm_inode_make(dev);
+	if (rc)
+		goto put;
 	rc = -ENODEV;
 	if (dev->bytes < VMSHM_HEADER_BYTES) {
 		dev_err(&pdev->dev, "BAR 2 has %llu bytes: not a vmshm segment\n", dev->bytes);

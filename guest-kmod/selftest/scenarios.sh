@@ -7,7 +7,7 @@
 
 trouble='WARNING|BUG|Oops|general protection|RIP:|blocked for more than|lockdep|circular locking'
 trouble+='|refcount_t|[Bb]ad page|bad p4d|bad p[gum]d|bad pte|Bad rss|Call Trace|list_add|list_del|detected stall|unable to handle'
-trouble+='|scheduling while atomic'
+trouble+='|scheduling while atomic|Busy inodes'
 
 # What came since the last look: into $work/log.K, and behind $work/dmesg.K.
 read_log() { # K
@@ -166,6 +166,21 @@ bad_header() {
     agent a 0 1000
     expect a open ok && expect a describe "ok vm=0" && expect a "join 1" ok || rc=1
     return $rc
+}
+
+# The first to open the device does so through a container's node, whose file system then goes.
+node_of_a_container() {
+    unload 0 && load 0 || return 1
+    in_guest 0 'mkdir -p /tmp/container && mount -t tmpfs none /tmp/container &&
+        mknod -m 666 /tmp/container/vmshm c $(tr : " " </sys/class/misc/vmshm0/dev)' >"$work/why" 2>&1 || return 1
+    agent a 0 1000
+    expect a "open /tmp/container/vmshm" ok && expect a describe ok && expect a close ok || return 1
+    in_guest 0 'umount /tmp/container' >>"$work/why" 2>&1 || return 1
+    expect a open ok && expect a "join 1" ok && expect a "alloc 65536 private" ok || return 1
+    local index at
+    index=$(value index) at=$(value offset)
+    expect a "map w $at 65536 w" ok && expect a "fill w 0x2c" ok && expect a "release 0 $index" ok &&
+        expect a "read w" SIGBUS
 }
 
 # ------------------------------------------------------------------ two guests

@@ -256,6 +256,7 @@ scenario "the hypervisor's id comes before the parameter" smbios_comes_first
 scenario "the parameter gives the id" parameter_gives_id
 in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1 pages=0
 scenario "a header that is not usable" bad_header
+scenario "a container's node opens it first" node_of_a_container
 
 # Two programs at a time, one in each guest. In guest 0 the memory has struct pages, if the kernel can do
 # that, in guest 1 it has none: what maps and what races is run in both.
