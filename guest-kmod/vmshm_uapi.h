@@ -12,7 +12,8 @@
  * - the header, or the tables at the start of a section: read-only, for anybody who could open the
  *   device;
  * - an own window: read-write;
- * - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write.
+ * - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write, where
+ *   stores arrive: one of another VM only without VMSHM_FEATURE_WRITE_WINDOWS.
  *   Anything else is refused with EACCES. When the right to a window ends (release, unplugging,
  *   detach) while it is mapped, the next access gives SIGBUS.
  *
