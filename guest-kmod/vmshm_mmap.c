@@ -76,7 +76,7 @@ static enum right right_to(const struct vmshm_file *file, union identity id)
 	const struct vmshm_own_window *w;
 	const struct vmshm_found *f;
 
-	if (dev->gone || dev->detached || !dev->usable)
+	if (vmshm_is_away(dev) || !dev->usable)
 		return RIGHT_NONE;
 	switch (id.kind) {
 	case OF_TABLES:
@@ -223,7 +223,7 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 		id = identify(file, (u64)vma->vm_pgoff << PAGE_SHIFT, length);
 		right = right_to(file, id);
 	}
-	if (dev->gone || dev->detached)
+	if (vmshm_is_away(dev))
 		rc = -ENODEV;
 	else if (right == RIGHT_NONE || (vma->vm_flags & VM_WRITE && right != RIGHT_WRITE))
 		rc = -EACCES;
@@ -240,19 +240,6 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	vma->vm_private_data = id.data;
 	vma->vm_ops = &vm_ops;
 	return 0;
-}
-
-bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length)
-{
-	unsigned long pfn = (dev->phys + offset) >> PAGE_SHIFT;
-	const unsigned long end = (dev->phys + offset + length) >> PAGE_SHIFT;
-
-	if (!(dev->features & VMSHM_FEATURE_PAGES))
-		return false;
-	for (; pfn < end; pfn++)
-		if (page_ref_count(pfn_to_page(pfn)) > 1)
-			return true;
-	return false;
 }
 
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length)
