@@ -89,6 +89,7 @@ void vmshm_beat(struct work_struct *work)
 {
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, beat);
 
+	vmshm_interrupt_again(dev);
 	down_write(&dev->lock);
 	if (!dev->gone && !dev->asleep) {
 		if (dev->generation)
