@@ -161,6 +161,10 @@ header_field() { # NAME OFFSET BYTES-IN-OCTAL TEXT
         { echo "  with a wrong $1" >>"$work/why"; return 1; }
     dismiss a
     dd if="$work/header" of="$segment" conv=notrunc status=none
+    # what is right again may be logged once more
+    agent a 0 1000
+    expect a open ok && expect a describe ok || return 1
+    dismiss a
     in_guest 0 'dmesg -c' >/dev/null
 }
 
