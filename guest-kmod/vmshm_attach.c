@@ -58,7 +58,8 @@ void vmshm_unclaim(struct vmshm_dev *dev)
 	    (dev->usable && !list_empty(&dev->files)))
 		return;
 	vmshm_section_lost(dev);
-	vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, dev->generation);
+	if (!vmshm_is_held(dev))
+		vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, dev->generation);
 }
 
 bool vmshm_is_held(struct vmshm_dev *dev)

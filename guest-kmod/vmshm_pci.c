@@ -66,7 +66,6 @@ void vmshm_dev_put(struct vmshm_dev *dev)
 static irqreturn_t interrupt(int irq, void *data)
 {
 	struct vmshm_dev *dev = data;
-
 	unsigned long next;
 
 	/* Without MSI-X the line may be shared. Reading clears it. */
@@ -356,6 +355,8 @@ static void dev_end(struct vmshm_dev *dev)
 	dev->leaving = true;
 	vmshm_notify(dev, VMSHM_EVENT_GONE);
 	up_write(&dev->lock);
+	/* until then its heart beats */
+	mod_delayed_work(system_wq, &dev->beat, 0);
 	/* Who listens can still go in order; what was pulled out is gone already. */
 	if (pdev->error_state != pci_channel_io_perm_failure)
 		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), GRACE_JIFFIES);
