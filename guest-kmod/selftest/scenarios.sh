@@ -186,7 +186,7 @@ bad_header() {
 watching_holds_nobody_up() {
     local section asked=0
     section=$(($(peek 0x400 8)))
-    unload 0 || return 1
+    within 10000 unload 0 || return 1
     poke $((section + 12)) 4 1
     poke $((section + 4096)) 4 1
     load 0 || return 1
@@ -207,7 +207,7 @@ watching_holds_nobody_up() {
 
 # The first to open the device does so through a container's node, whose file system then goes.
 node_of_a_container() {
-    unload 0 && load 0 || return 1
+    within 10000 unload 0 && load 0 || return 1
     in_guest 0 'mkdir -p /tmp/container && mount -t tmpfs none /tmp/container &&
         mknod -m 666 /tmp/container/vmshm c $(tr : " " </sys/class/misc/vmshm0/dev)' >"$work/why" 2>&1 || return 1
     agent a 0 1000
