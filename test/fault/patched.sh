@@ -70,6 +70,9 @@ if [[ -z ${VMSHM_QEMU:-} ]] && ! "$top/ivshmem-patch/build" --print >"$work/log"
 fi
 "$top/guest-kmod/build" "$work/module" >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; exit 1; }
 need_lab qemu 2 --qemu patched --module "$work/module/vmshm.ko"
+# The same sections, with open halves.
+"$vmshmctl" create --force --vms 2 --size "$(stat -c %s "$lab_segment")" --open 25% "$lab_segment" >"$work/log" 2>&1 ||
+    { cat "$work/log" >&2; exit 1; }
 # The module keeps the resource file away.
 "$vmlab" ssh --name "$lab" 1 -- rmmod vmshm
 mapfile -t place < <(places)
