@@ -110,6 +110,7 @@ hears_of_memory() { # NAME
 nobody_joins_meanwhile() {
     expect stays open ok && expect stays "join 7" ok && expect late open ok && expect late "drain 300" ok &&
         host_says detach true && expect late "join 7" ENODEV && expect stays "alloc 65536 private" ok &&
+        within 2000 host_is_told waits-processes 1 &&
         host_says detach false && hears_of_memory late && expect late "join 7" ok && attached_is true &&
         expect late leave ok
 }
@@ -119,12 +120,20 @@ guest_logged() { # TEXT
     grep -qF -- "$1" "$work/dmesg"
 }
 
+# Does the host read that from the device's property? Older series have none.
+host_is_told() { # PROPERTY VALUE
+    local said
+    said=$("$qmp" "/run/vmshm-lab/$lab/qmp-1" "get:/machine/peripheral/vmshm-device,$1" 2>&1) || true
+    [[ $said == "$2" || $said == *"not found"* ]] || { echo "the host reads $1: $said" >>"$work/why"; return 1; }
+}
+
 # A page that a pipe still has would show what comes to lie there afterwards: the host gets nothing before.
 nothing_pinned_is_let_go() { # OWNER AGENT: a window of OWNER's, of which AGENT has a page pinned
     expect "$2" "pin w" ok && host_says detach true && expect stays leave ok && expect late leave ok &&
         until_ 20 guest_logged "1 pages of it are pinned" || return 1
     sleep 2
     attached_is true || { echo "the device has let go of a page that is pinned" >>"$work/why"; return 1; }
+    host_is_told waits-pages 1 && host_is_told waits-processes 0 || return 1
     expect late "join 7" ENODEV && expect late describe ENODEV && expect "$2" "read w" SIGBUS &&
         expect "$2" unpin "ok value=0x2a" && until_ 20 attached_is false && host_says detach false &&
         until_ 20 attached_is true && hears_of_memory late && expect late "join 7" ok &&
