@@ -176,6 +176,7 @@ bad_header() {
         header_field checksum 16 '\1\2\3\4' checksum &&
         header_field "uuid under the checksum" 24 '\1\2\3\4\5\6\7' checksum || rc=1
     dd if="$work/header" of="$segment" conv=notrunc status=none
+    dismiss_all
     agent a 0 1000
     expect a open ok && expect a describe "ok vm=0" && expect a "join 1" ok || rc=1
     return $rc
