@@ -64,11 +64,8 @@ static void look_around(struct vmshm_dev *dev)
 		changed |= now != dev->seen[vm];
 		dev->seen[vm] = now;
 	}
-	if (changed) {
+	if (changed)
 		vmshm_notify(dev, VMSHM_EVENT_PEER);
-		if (dev->taken)
-			vmshm_window_collect(dev);
-	}
 }
 
 /* Processes get the time to end with a word why: the host is wrong about a VM that runs. But after a sleep
@@ -130,6 +127,19 @@ static void heed_host(struct vmshm_dev *dev)
 	dev->detach_by = 0;
 }
 
+static void collect_all(struct vmshm_dev *dev)
+{
+	bool more;
+
+	do {
+		cond_resched();
+		down_write(&dev->lock);
+		more = !dev->gone && !dev->asleep && !dev->detached && dev->usable && dev->taken &&
+		       vmshm_window_collect(dev);
+		up_write(&dev->lock);
+	} while (more);
+}
+
 void vmshm_beat(struct work_struct *work)
 {
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, beat);
@@ -146,6 +156,8 @@ void vmshm_beat(struct work_struct *work)
 			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
 			vmshm_reap(dev);
 			vmshm_pins_look(dev);
+			/* Readers elsewhere, and who has pages pinned, let go without a word. */
+			vmshm_window_look_again(dev, dev->header.windows);
 		}
 		if (dev->usable && !dev->detached)
 			look_around(dev);
@@ -157,6 +169,7 @@ void vmshm_beat(struct work_struct *work)
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}
 	up_write(&dev->lock);
+	collect_all(dev);
 }
 
 int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)

@@ -137,6 +137,8 @@ static void forget(struct vmshm_file *file, struct vmshm_found *f)
 	vmshm_zap(dev, f->offset, f->length);
 	kept = keep_pinned(dev, f);
 	row_clear(dev, file->slot, f->vm, f->index);
+	if (f->vm == dev->vm)
+		vmshm_window_unread(dev, f->index);
 	if (!kept)
 		kfree(f);
 }
@@ -207,6 +209,8 @@ static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 		};
 		list_add(&f->list, &file->found);
 		file->found_count++;
+		if (f->vm == dev->vm)
+			vmshm_window_read(dev, index);
 	}
 	find->index = index;
 	find->window_offset = f->offset;

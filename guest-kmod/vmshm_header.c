@@ -144,6 +144,9 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	do {
 		dev->epoch = get_random_u64();
 	} while (!dev->epoch);
+	INIT_LIST_HEAD(&dev->taken_windows);
+	INIT_LIST_HEAD(&dev->to_look);
+	INIT_LIST_HEAD(&dev->held);
 	memset(dev->seen, 0, sizeof(dev->seen));
 	dev->taken = false;
 	dev->usable = true;
@@ -155,6 +158,7 @@ free_image:
 
 void vmshm_header_drop(struct vmshm_dev *dev)
 {
+	vmshm_limits_forget(dev);
 	kvfree(dev->procs);
 	kvfree(dev->windows);
 	dev->procs = NULL;

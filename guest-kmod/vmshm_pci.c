@@ -217,6 +217,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	}
 	kref_init(&dev->ref);
 	init_rwsem(&dev->lock);
+	INIT_LIST_HEAD(&dev->users);
 	INIT_LIST_HEAD(&dev->files);
 	INIT_LIST_HEAD(&dev->pinned);
 	dev->pin_slot = VMSHM_NO_SLOT;
@@ -247,6 +248,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	rc = misc_register(&dev->misc);
 	if (rc)
 		goto stop;
+	vmshm_debugfs_add(dev);
 	mod_delayed_work(system_wq, &dev->beat, 0);
 	dev_info(&pdev->dev, "%s: %llu MiB%s\n", dev->name, dev->bytes >> 20,
 		 dev->features & VMSHM_FEATURE_WRITE_WINDOWS ? ", guarded by the hypervisor" : "");
@@ -273,6 +275,7 @@ static void vmshm_remove(struct pci_dev *pdev)
 	struct vmshm_dev *dev = pci_get_drvdata(pdev);
 
 	misc_deregister(&dev->misc);
+	vmshm_debugfs_remove(dev);
 	interrupt_stop(dev);
 	down_write(&dev->lock);
 	dev->leaving = true;
@@ -369,7 +372,25 @@ static struct pci_driver vmshm_driver = {
 	.shutdown = vmshm_remove,
 	.driver.pm = &vmshm_pm,
 };
-module_pci_driver(vmshm_driver);
+
+static int __init vmshm_init(void)
+{
+	int rc;
+
+	vmshm_debugfs_init();
+	rc = pci_register_driver(&vmshm_driver);
+	if (rc)
+		vmshm_debugfs_exit();
+	return rc;
+}
+module_init(vmshm_init);
+
+static void __exit vmshm_exit(void)
+{
+	pci_unregister_driver(&vmshm_driver);
+	vmshm_debugfs_exit();
+}
+module_exit(vmshm_exit);
 
 MODULE_DESCRIPTION("Shared memory between virtual machines of one host (ivshmem), for Open MPI's vmshm");
 MODULE_AUTHOR("The vmshm developers");

@@ -212,6 +212,7 @@ static u64 slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u6
 static void slot_free(struct vmshm_file *file)
 {
 	file->dev->procs[file->slot].file = NULL;
+	vmshm_limits_leave(file);
 	file->dev->members--;
 	file->slot = VMSHM_NO_SLOT;
 	mmdrop(file->mm);
@@ -283,9 +284,15 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	const u32 slot = free_slot(dev, spare);
 	struct vmshm_proc *proc;
 	u64 nonce;
+	int rc;
 
-	if (slot == VMSHM_NO_SLOT)
+	rc = vmshm_limits_join(file);
+	if (rc)
+		return rc;
+	if (slot == VMSHM_NO_SLOT) {
+		vmshm_limits_leave(file);
 		return -ENOSPC;
+	}
 	proc = vmshm_proc_of(dev, dev->vm, slot);
 	nonce = slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name,
 			     join->job);
@@ -293,9 +300,11 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 		/* The other one may have taken the very slot by now. */
 		if (READ_ONCE(proc->nonce) == nonce)
 			bury(dev, slot, VMSHM_PROC_LEFT);
+		vmshm_limits_leave(file);
 		return in_use(dev);
 	}
 	dev->procs[slot].file = file;
+	file->pid = task_tgid_nr(current);
 	file->slot = slot;
 	file->uid = current_uid();
 	file->mm = current->mm;
@@ -375,7 +384,8 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 	vmshm_window_release_all(file);
 	bury(dev, file->slot, state);
 	slot_free(file);
-	vmshm_window_collect(dev);
+	if (vmshm_window_collect(dev))
+		mod_delayed_work(system_wq, &dev->beat, 0);
 	/* The host, or the end of the device, may wait for the last one. */
 	if (!dev->members && (dev->leaving || dev->detach_by || dev->expelled_by)) {
 		wake_up_all(&dev->wait);

@@ -7,6 +7,7 @@
  * barrier between (Dekker), as in the user-space library (vmshm_window.c there;
  * test/model/windows.pml).
  */
+#include <linux/lockdep.h>
 #include <linux/sched/signal.h>
 
 #include "vmshm.h"
@@ -18,61 +19,148 @@ static void publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
 
-/* By a process of this VM? */
-static bool is_read_here(const struct vmshm_dev *dev, u32 index)
-{
-	const struct vmshm_file *file;
-	const struct vmshm_found *f;
-
-	list_for_each_entry(file, &dev->files, list)
-		list_for_each_entry(f, &file->found, list)
-			if (f->vm == dev->vm && f->index == index)
-				return true;
-	return false;
-}
-
-/* Does a process of this VM, or by its table a live one of a VM that may still run, read it? Windows
- * of this VM that are pinned need no look here: see vmshm_is_pinned().
+/* Entries of reader tables and pages that are looked at under one hold of the lock: all page faults
+ * wait for it.
  */
-static bool is_read(struct vmshm_dev *dev, u32 index)
+#define LOOKS_MAX	1024
+/* Held windows that each allocation looks at anew. */
+#define LOOK_AGAIN	64
+
+enum look { LOOK_FREE, LOOK_HELD, LOOK_UNFINISHED };
+
+/* Does this process read it? Of this VM the module knows that without the table. */
+static bool is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
 {
-	const struct vmshm_header *h = &dev->header;
-	const u64 bit = (u64)dev->vm * h->windows + index;
-	u32 vm, slot;
+	const u64 bit = (u64)dev->vm * dev->header.windows + index;
+	const u64 *row = vmshm_row_of(dev, vm, slot);
 
-	if (is_read_here(dev, index))
-		return true;
-	for (vm = 0; vm < h->vms; vm++) {
-		if (vm == dev->vm ||
-		    shared_load(&vmshm_section_of(dev, vm)->magic) != VMSHM_SECTION_MAGIC ||
-		    shared_load(&vmshm_mark_of(dev, vm)->mark) == VMSHM_MARK_GONE)
-			continue;
-		for (slot = 0; slot < h->procs; slot++) {
-			const u64 *row = vmshm_row_of(dev, vm, slot);
-
-			if (shared_load(&vmshm_proc_of(dev, vm, slot)->state) ==
-			    VMSHM_PROC_LIVE &&
-			    (shared_load(&row[bit / 64]) >> bit % 64 & 1))
-				return true;
-		}
-	}
-	return false;
+	return shared_load(&vmshm_proc_of(dev, vm, slot)->state) == VMSHM_PROC_LIVE &&
+	       (shared_load(&row[bit / 64]) >> bit % 64 & 1);
 }
 
-void vmshm_window_collect(struct vmshm_dev *dev)
+/* May a process of that VM still run and read? */
+static bool is_reader(struct vmshm_dev *dev, u32 vm)
 {
-	u32 i;
+	return vm != dev->vm &&
+	       shared_load(&vmshm_section_of(dev, vm)->magic) == VMSHM_SECTION_MAGIC &&
+	       shared_load(&vmshm_mark_of(dev, vm)->mark) != VMSHM_MARK_GONE;
+}
 
-	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
-	for (i = 0; i < dev->header.windows; i++) {
-		struct vmshm_own_window *w = &dev->windows[i];
+/* Who holds a window in quarantine? Nobody finds it any more, and when no file of this VM has it, nobody
+ * maps it here: a process that was seen not to read it will not, a page that was seen free stays so. So each
+ * look goes on where the last one ended, and a window that is held costs one.
+ * Only a module may list its own slot later, for pages that stay pinned, and before it takes the process from
+ * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
+ * listed.
+ */
+static enum look look_at(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
+{
+	const u32 index = w - dev->windows, procs = dev->header.procs;
+	const u32 all = dev->header.vms * 2 * procs;
 
-		if (w->state == VMSHM_OWN_QUARANTINE && !is_read(dev, i) &&
-		    !vmshm_is_pinned(dev, w->offset, w->length)) {
-			w->state = VMSHM_OWN_EMPTY;
-			publish_state(dev, i, VMSHM_WINDOW_EMPTY);
+	while (*looks) {
+		const u32 vm = w->readers_seen / (2 * procs);
+
+		--*looks;
+		if (w->readers)
+			return LOOK_HELD;
+		if (w->readers_seen < all) {
+			if (!is_reader(dev, vm))
+				w->readers_seen = (vm + 1) * 2 * procs;
+			else if (is_read_by(dev, index, vm, w->readers_seen % procs))
+				return LOOK_HELD;
+			else
+				w->readers_seen++;
+		} else if (w->bytes_seen < w->length) {
+			if (vmshm_is_pinned(dev, w->offset + w->bytes_seen, PAGE_SIZE))
+				return LOOK_HELD;
+			w->bytes_seen += PAGE_SIZE;
+		} else {
+			return LOOK_FREE;
 		}
 	}
+	return LOOK_UNFINISHED;
+}
+
+static void set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	list_del(&w->quarantined);
+	list_del(&w->taken);
+	vmshm_limits_give(dev, w);
+	w->state = VMSHM_OWN_EMPTY;
+	publish_state(dev, w - dev->windows, VMSHM_WINDOW_EMPTY);
+}
+
+bool vmshm_window_collect(struct vmshm_dev *dev)
+{
+	u32 looks = LOOKS_MAX;
+	struct vmshm_own_window *w, *next;
+	enum look look = LOOK_FREE;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (list_empty(&dev->to_look))
+		return false;
+	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
+	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
+		look = look_at(dev, w, &looks);
+		if (look == LOOK_UNFINISHED)
+			break;
+		if (look == LOOK_FREE)
+			set_free(dev, w);
+		else
+			list_move_tail(&w->quarantined, &dev->held);
+	}
+	looks = LOOKS_MAX - looks;
+	dev->looks += looks;
+	dev->looks_most = max(dev->looks_most, looks);
+	return look == LOOK_UNFINISHED;
+}
+
+void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
+{
+	lockdep_assert_held_write(&dev->lock);
+	while (windows-- && !list_empty(&dev->held))
+		list_move_tail(dev->held.next, &dev->to_look);
+}
+
+/* What is left over the next beat does, which comes at once. */
+static void collect_soon(struct vmshm_dev *dev)
+{
+	if (vmshm_window_collect(dev))
+		mod_delayed_work(system_wq, &dev->beat, 0);
+}
+
+void vmshm_window_read(struct vmshm_dev *dev, u32 index)
+{
+	dev->windows[index].readers++;
+}
+
+void vmshm_window_unread(struct vmshm_dev *dev, u32 index)
+{
+	struct vmshm_own_window *w = &dev->windows[index];
+
+	if (!--w->readers && w->state == VMSHM_OWN_QUARANTINE)
+		list_move(&w->quarantined, &dev->to_look);
+}
+
+static void quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	w->state = VMSHM_OWN_QUARANTINE;
+	w->readers_seen = 0;
+	w->bytes_seen = dev->features & VMSHM_FEATURE_PAGES ? 0 : w->length;
+	list_add(&w->quarantined, &dev->to_look);
+	publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+}
+
+/* Where it stands in the order of the offsets, or the list's end. */
+static struct list_head *taken_behind(struct vmshm_dev *dev, u64 offset)
+{
+	struct vmshm_own_window *w;
+
+	list_for_each_entry(w, &dev->taken_windows, taken)
+		if (w->offset > offset)
+			break;
+	return &w->taken;
 }
 
 static u64 heap_start(const struct vmshm_dev *dev, u32 kind)
@@ -109,41 +197,31 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 		    !(copy.length % VMSHM_GRANULE_BYTES) && !(copy.offset % VMSHM_GRANULE_BYTES) &&
 		    vmshm_range_inside(copy.offset, copy.length, start,
 				       heap_end(dev, VMSHM_KIND_OPEN) - start)) {
-			w->state = VMSHM_OWN_QUARANTINE;
 			w->offset = copy.offset;
 			w->length = copy.length;
-			publish_state(dev, i, VMSHM_WINDOW_QUARANTINE);
+			vmshm_limits_take(dev, w, NULL);
+			list_add_tail(&w->taken, taken_behind(dev, w->offset));
+			quarantine(dev, w);
 		} else {
 			publish_state(dev, i, VMSHM_WINDOW_EMPTY);
 		}
 	}
-	vmshm_window_collect(dev);
+	collect_soon(dev);
 }
 
-/* First gap of `bytes` in the half of that kind, 0 if there is none. */
+/* First gap of `bytes` in the half of that kind, 0 if there is none. Those of an earlier boot may overlap. */
 static u64 find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
 {
 	const u64 heap = heap_start(dev, kind), end = heap_end(dev, kind);
+	const struct vmshm_own_window *w;
 	u64 at = heap;
-	bool moved;
-	u32 i;
 
-	/* Push the candidate behind every window it overlaps, until none does. */
-	do {
-		moved = false;
-		if (!vmshm_range_inside(at, bytes, heap, end - heap))
-			return 0;
-		for (i = 0; i < dev->header.windows; i++) {
-			const struct vmshm_own_window *w = &dev->windows[i];
-
-			if (w->state != VMSHM_OWN_EMPTY && at < w->offset + w->length &&
-			    w->offset < at + bytes) {
-				at = w->offset + w->length;
-				moved = true;
-			}
-		}
-	} while (moved);
-	return at;
+	list_for_each_entry(w, &dev->taken_windows, taken) {
+		if (w->offset >= at && w->offset - at >= bytes)
+			break;
+		at = max(at, w->offset + w->length);
+	}
+	return vmshm_range_inside(at, bytes, heap, end - heap) ? at : 0;
 }
 
 /* Lock held for writing. The window is taken, but nobody sees it yet. */
@@ -152,19 +230,22 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w;
 	u64 bytes, at;
+	int rc;
 	u32 i;
 
 	/* Beyond the section's length rounding up could wrap around to nothing. */
 	if (alloc->bytes > dev->sections[dev->vm].length)
 		return -ENOSPC;
 	bytes = vmshm_align_up(alloc->bytes, VMSHM_GRANULE_BYTES);
-	vmshm_window_collect(dev);
 	for (i = 0; i < dev->header.windows; i++)
 		if (dev->windows[i].state == VMSHM_OWN_EMPTY)
 			break;
 	at = i < dev->header.windows ? find_gap(dev, bytes, alloc->kind) : 0;
 	if (!at)
 		return -ENOSPC;
+	rc = vmshm_limits_check_window(file, bytes);
+	if (rc)
+		return rc;
 	w = &dev->windows[i];
 	w->state = VMSHM_OWN_ZEROING;
 	w->generation++;
@@ -173,10 +254,47 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	w->offset = at;
 	w->length = bytes;
 	list_add(&w->of_file, &file->windows);
+	list_add_tail(&w->taken, taken_behind(dev, at));
+	vmshm_limits_take(dev, w, file->user);
 	alloc->offset = at;
 	alloc->length = bytes;
 	alloc->index = i;
 	return 0;
+}
+
+/* Without success the lock is not held afterwards, else it is for writing. What is in quarantine is looked
+ * at as a whole only when there is nothing else, and others get the lock in between.
+ */
+static int reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc)
+{
+	struct vmshm_dev *dev = file->dev;
+	bool more, all = false;
+	int rc;
+
+	for (;;) {
+		down_write(&dev->lock);
+		rc = dev->gone || dev->detached ? -ENODEV :
+		     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : 0;
+		if (rc)
+			break;
+		if (!all)
+			vmshm_window_look_again(dev, LOOK_AGAIN);
+		more = vmshm_window_collect(dev);
+		rc = reserve(file, alloc);
+		if (!rc)
+			return 0;
+		if ((rc != -ENOSPC && rc != -EDQUOT) || (all && !more))
+			break;
+		if (!all)
+			vmshm_window_look_again(dev, dev->header.windows);
+		all = true;
+		up_write(&dev->lock);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	up_write(&dev->lock);
+	return rc;
 }
 
 /* What reserve() took. In the memory that comes after a detachment the numbers begin anew. */
@@ -241,8 +359,7 @@ static void show(struct vmshm_file *file, u32 index)
 static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
 {
 	list_del_init(&w->of_file);
-	w->state = VMSHM_OWN_QUARANTINE;
-	publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+	quarantine(dev, w);
 	vmshm_zap(dev, w->offset, w->length);
 }
 
@@ -253,13 +370,9 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	u64 own, dirty;
 	int rc;
 
-	down_write(&dev->lock);
-	rc = dev->gone || dev->detached ? -ENODEV :
-	     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : reserve(file, alloc);
-	if (rc) {
-		up_write(&dev->lock);
+	rc = reserve_collecting(file, alloc);
+	if (rc)
 		return rc;
-	}
 	r = (struct reserved) { dev->epoch, alloc->index, dev->windows[alloc->index].generation };
 	own = dev->sections[dev->vm].offset;
 	/* Only what was handed out before can hold somebody's data. */
@@ -305,7 +418,7 @@ int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r)
 	r->offset = w->offset;
 	r->length = w->length;
 	release(file->dev, w);
-	vmshm_window_collect(file->dev);
+	collect_soon(file->dev);
 	return 0;
 }
 

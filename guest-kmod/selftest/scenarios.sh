@@ -64,14 +64,18 @@ scenario() {
     fi
     [[ $sound = yes ]] || give_up
     # what failed half-way must not fail the next
-    ((rc == 0)) || in_guest 0 "echo 1 >$pci/rescan; lsmod | grep -q '^vmshm ' || insmod $module
+    ((rc == 0)) || in_guest 0 "echo 1 >$pci/rescan; lsmod | grep -q '^vmshm ' || insmod $module $unlimited
         chgrp $group /dev/vmshm*; chmod 660 /dev/vmshm*" >/dev/null 2>&1 || true
 }
 
 # ------------------------------------------------------------------ the module
 
+# One process of the tests plays several parts, and some take all there is: what is refused by default has
+# tests of its own.
+unlimited='process_slots=64 user_slots=100 user_windows=100 user_bytes=100'
+
 load() { # K [PARAMETER...]
-    in_guest "$1" "insmod $module ${*:2} && chgrp $group /dev/vmshm* && chmod 660 /dev/vmshm*" \
+    in_guest "$1" "insmod $module $unlimited ${*:2} && chgrp $group /dev/vmshm* && chmod 660 /dev/vmshm*" \
         >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
 }
 
@@ -80,7 +84,9 @@ unload() { # K
 }
 
 pci=/sys/bus/pci
-device='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*/device))'
+# The one behind the port: another one, that is nobody's, stands before it.
+device='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*:01:00.0/device))'
+foreign='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*:00:*/device))'
 
 # ------------------------------------------------------------------ who is this VM?
 
@@ -139,6 +145,48 @@ parameter_gives_id() {
     load 1 vm_id=1 pages=0 || return 1
     agent a 1 1000
     expect a open ok && expect a describe "ok vm=1 source=3" && expect a "join 1" "ok vm=1"
+}
+
+# ------------------------------------------------------------------ limits
+
+# As an administrator gets it: one process cannot take all, nor one user.
+limits_by_default() {
+    local name text='' n=0 taken=0
+    unload 0 && in_guest 0 "insmod $module && chgrp $group /dev/vmshm0 && chmod 660 /dev/vmshm0" || return 1
+    for name in process_slots user_slots user_windows user_bytes all_slots all_windows all_bytes; do
+        text+="$(in_guest 0 "cat /sys/module/vmshm/parameters/$name") "
+    done
+    [[ $text == "1 90 90 90 100 100 100 " ]] || { echo "the defaults are $text" >>"$work/why"; return 1; }
+    # 16 processes of one user, and another one
+    for ((n = 0; n < 16; n++)); do
+        agent "p$n" 0 1000
+        expect "p$n" open ok || return 1
+        ask "p$n" "join 1"
+        case $reply in
+        ok*) taken=$((taken + 1)) ;;
+        EDQUOT | ENOSPC) ;;
+        *) says ok || return 1 ;;
+        esac
+    done
+    ((taken == 15)) || { echo "one user got $taken of 16 slots" >>"$work/why"; return 1; }
+    dismiss p0
+    agent bob 0 1001
+    expect bob open ok && within 2000 expect bob "join 1" ok || return 1
+    dismiss_all
+    unload 0 && load 0
+}
+
+# The list for administrators.
+holders() {
+    agent r 0
+    meet && expect x "find 1 $yslot 0 1" ENOENT && find_both y && expect x "release 0 $closed" ok &&
+        expect x pid ok || return 1
+    in_guest 0 'mount -t debugfs none /sys/kernel/debug 2>/dev/null; cat /sys/kernel/debug/vmshm/vmshm0' >"$work/out"
+    grep -qE "^slot index=$slot holder=process pid=$(value pid) uid=1000 " "$work/out" &&
+        grep -qE "^window index=$closed state=quarantine offset=$closed_at bytes=$length uid=1000 readers=0 held=1\\.$yslot\$" \
+            "$work/out" && grep -qE "^window index=$open state=live .* uid=1000 slot=$slot readers=0\$" "$work/out" &&
+        grep -qE '^user uid=1000 slots=1/16 windows=2/128 ' "$work/out" ||
+        { cat "$work/out" >>"$work/why"; return 1; }
 }
 
 # ------------------------------------------------------------------ the header
@@ -247,6 +295,28 @@ across_guests_quarantine() {
     [[ $(value offset) == "$closed_at" ]] ||
         { echo "not handed out again: $reply" >>"$work/why"; return 1; }
     expect x "map n $closed_at $length r" ok && expect x "check n 0" ok
+}
+
+# y's bit goes over to another slot of its VM, as its module does it for pages that stay pinned: to one that was
+# looked at already when y was met.
+across_guests_moved() {
+    local zslot word old
+    agent z 1 1000
+    expect z open ok && expect z "join 1" ok || return 1
+    zslot=$(value slot)
+    meet || return 1
+    ((zslot < yslot)) || { echo "slots $zslot and $yslot are not in order" >>"$work/why"; return 1; }
+    find_both y && expect x "release 0 $closed" ok && expect x "window 0 $closed" "ok state=2" || return 1
+    sleep 0.6
+    # the readers' rows come behind processes, windows and bells: vms * windows / 8 bytes each
+    word=$(($(peek 0x440 8) + 4096 + 16 * 128 + 128 * 64 + 2 * 16 * 4 + zslot * 32 + closed / 8))
+    old=$(peek $word 1)
+    poke $word 1 $((old | 1 << closed % 8))
+    expect x "reads 1 $zslot 0 $closed" "ok reads=1" && expect y "release 0 $closed" ok || return 1
+    sleep 0.6
+    expect x "window 0 $closed" "ok state=2" || return 1
+    poke $word 1 "$old"
+    within 3000 window_state x "$closed" 0
 }
 
 window_state() { # AGENT INDEX STATE [VM]

@@ -19,6 +19,7 @@ vmlab=$top/test/lab/vmlab
 ctl=$VMSHM_PREFIX/bin/vmshmctl
 lab=kmod-$$
 segment=/dev/shm/vmshm-lab-$lab
+foreign_memory=$segment-foreign
 fuzz_seconds=${VMSHM_FUZZ_SECONDS:-20}
 up_guests=()
 kernel=
@@ -53,7 +54,7 @@ cleanup() {
     if [[ -d /run/vmshm-lab/$lab ]]; then
         "$vmlab" down --name "$lab" || echo "kmod: lab $lab could not be taken down" >&2
     fi
-    rm -rf "$work"
+    rm -rf "$work" "$foreign_memory"
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -151,7 +152,10 @@ if ! command -v "$emulator" >/dev/null; then
     closing_line
     exit 0
 fi
-# Guest 1 has no id of the hypervisor: the module's parameter gives it.
+# Guest 1 has no id of the hypervisor: the module's parameter gives it. Guest 0 has a device before its own
+# that is somebody else's.
+head -c 16M /dev/urandom >"$foreign_memory"
+cp "$foreign_memory" "$work/foreign.before"
 cat >"$work/emulator" <<END
 #!/bin/bash
 arguments=()
@@ -166,6 +170,10 @@ while ((\$# > 0)); do
     arguments+=("\$1")
     shift
 done
+if [[ \$name = *-0 ]]; then
+    arguments=(-object "memory-backend-file,id=foreign,share=on,mem-path=$foreign_memory,size=16M"
+        -device ivshmem-plain,memdev=foreign "\${arguments[@]}")
+fi
 exec $(command -v "$emulator") "\${arguments[@]}"
 END
 chmod +x "$work/emulator"
@@ -256,6 +264,8 @@ scenario "the hypervisor's id comes before the parameter" smbios_comes_first
 scenario "the parameter gives the id" parameter_gives_id
 in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1 pages=0
 scenario "a header that is not usable" bad_header
+scenario "limits by default" limits_by_default
+scenario "holders of slots and windows" holders
 
 # Two programs at a time, one in each guest. In guest 0 the memory has struct pages, if the kernel can do
 # that, in guest 1 it has none: what maps and what races is run in both.
@@ -277,6 +287,10 @@ else
 fi
 tap_start 0 users "$work/test_users"
 tap_end users
+limit=200 tap_start 0 limits "$work/test_limits"
+tap_end limits
+tap_start 0 collect "$work/test_collect"
+tap_end collect
 tap_start 0 event "$as_user $work/test_event"
 tap_end event
 
@@ -302,6 +316,7 @@ scenario "windows across guests, 2 MiB entries" across_guests_big
 scenario "users and keys across guests" across_guests_users
 scenario "bells across guests" across_guests_bell
 scenario "quarantine across guests" across_guests_quarantine
+scenario "quarantine, and the reader's bit moves" across_guests_moved
 scenario "a reader in the other guest dies" across_guests_reader_dies
 scenario "an owner in the other guest dies" across_guests_owner_dies
 scenario "pinned by the other guest, which released it" across_guests_pinned_released
