@@ -192,12 +192,55 @@ static void warn_if_uncached(struct vmshm_dev *dev)
 			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: where the hypervisor heeds that, copies run at a hundredth of their speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
 }
 
+/* The patched device says so, also while the host has the memory back. Reading changes nothing. */
+static bool has_registers(struct pci_dev *pdev)
+{
+	void __iomem *regs;
+	bool has;
+
+	if (pci_resource_len(pdev, 0) < VMSHM_REG_BYTES)
+		return false;
+	regs = pci_iomap(pdev, 0, VMSHM_REG_BYTES);
+	if (!regs)
+		return false;
+	has = ioread32(regs + VMSHM_REG_MAGIC) == VMSHM_MAGIC_VALUE;
+	pci_iounmap(pdev, regs);
+	return has;
+}
+
+static bool has_segment(struct pci_dev *pdev)
+{
+	const struct vmshm_header *header;
+	bool has;
+
+	header = memremap(pci_resource_start(pdev, 2), VMSHM_HEADER_BYTES, MEMREMAP_WB);
+	if (!header)
+		return false;
+	has = READ_ONCE(header->magic) == VMSHM_MAGIC;
+	memunmap((void *)header);
+	return has;
+}
+
+/* Others use such devices, too: Looking Glass, Zephyr, one's own. Until it is known to be ours it is only
+ * read, and then left to its driver.
+ */
+static bool is_ours(struct pci_dev *pdev)
+{
+	if (pci_resource_len(pdev, 2) >= VMSHM_HEADER_BYTES &&
+	    (has_registers(pdev) || has_segment(pdev)))
+		return true;
+	dev_info(&pdev->dev,
+		 "holds no vmshm segment: left alone. If one is made later: echo %s >/sys/bus/pci/drivers/vmshm/bind\n",
+		 pci_name(pdev));
+	return false;
+}
+
 static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct vmshm_dev *dev;
 	int rc;
 
-	rc = pci_enable_device(pdev);
+	rc = pci_enable_device_mem(pdev);
 	if (rc)
 		return rc;
 	rc = pci_request_regions(pdev, "vmshm");
@@ -205,6 +248,9 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		dev_err(&pdev->dev, "another driver has the device\n");
 		goto disable;
 	}
+	rc = -ENODEV;
+	if (!is_ours(pdev))
+		goto release;
 	rc = -ENOMEM;
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
@@ -228,10 +274,6 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	dev->phys = pci_resource_start(pdev, 2);
 	dev->bytes = pci_resource_len(pdev, 2);
 	rc = -ENODEV;
-	if (dev->bytes < VMSHM_HEADER_BYTES) {
-		dev_err(&pdev->dev, "BAR 2 has %llu bytes: not a vmshm segment\n", dev->bytes);
-		goto put;
-	}
 	dev->regs = pci_iomap(pdev, 0, 0);
 	if (!dev->regs || memory_map(dev)) {
 		dev_err(&pdev->dev, "cannot map the device's memory (%llu bytes)\n", dev->bytes);
@@ -261,7 +303,6 @@ unmap:
 	memory_unmap(dev);
 	if (dev->regs)
 		pci_iounmap(pdev, dev->regs);
-put:
 	vmshm_dev_put(dev);
 release:
 	pci_release_regions(pdev);

@@ -25,6 +25,7 @@
 #define VMSHM_REG_STATE		0x3c
 #define VMSHM_REG_DETACH_ACK	0x80	/* write the generation: we have let go */
 #define VMSHM_REG_REATTACH	0x84	/* write the generation: we use it again */
+#define VMSHM_REG_BYTES		0x100	/* of BAR 0 */
 
 #define VMSHM_MAGIC_VALUE	0x4d485356	/* "VSHM" */
 #define VMSHM_NO_VM_ID		0xffffffffU

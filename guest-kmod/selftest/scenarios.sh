@@ -147,6 +147,75 @@ parameter_gives_id() {
     expect a open ok && expect a describe "ok vm=1 source=3" && expect a "join 1" "ok vm=1"
 }
 
+# ------------------------------------------------------------------ whose device?
+
+# What a driver of the other device finds: nobody there, the memory as it was, interrupts masked, no DMA.
+is_untouched() {
+    in_guest 0 "test -e $foreign && test ! -e $foreign/driver" ||
+        { echo "the other device has a driver" >>"$work/why"; return 1; }
+    local command
+    command=$(in_guest 0 "dd if=$foreign/config bs=1 skip=4 count=2 status=none | od -An -t u2 | tr -d ' '")
+    (((command & 4) == 0)) || { echo "the other device may be bus master: $command" >>"$work/why"; return 1; }
+    cmp -s "$foreign_memory" "$work/foreign.before" ||
+        { echo "the other device's memory was written" >>"$work/why"; return 1; }
+}
+
+# The first device of the guest holds something else.
+foreign_device() {
+    is_untouched && logged 0 "holds no vmshm segment: left alone" || return 1
+    if [[ $(in_guest 0 'echo /dev/vmshm*') != /dev/vmshm0 ]]; then
+        echo "guest 0 has $(in_guest 0 'echo /dev/vmshm*')" >>"$work/why"
+        return 1
+    fi
+    agent a 0 1000
+    expect a open ok && expect a "join 1" "ok vm=0" || return 1
+    # its own driver can have it, also when it is loaded later
+    in_guest 0 "modprobe pci-stub && basename $foreign >/tmp/name && echo pci-stub >$foreign/driver_override &&
+        cat /tmp/name >$pci/drivers_probe && test $foreign/driver -ef $pci/drivers/pci-stub &&
+        cat /tmp/name >$pci/drivers/pci-stub/unbind && echo >$foreign/driver_override &&
+        modprobe -r pci-stub" >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+    is_untouched
+}
+
+# The segment is made while the guest runs.
+segment_comes_later() {
+    unload 0 || return 1
+    dd if="$segment" of="$work/header" bs=8192 count=1 status=none
+    dd if=/dev/zero of="$segment" bs=8192 count=1 conv=notrunc status=none
+    in_guest 0 "insmod $module $unlimited && test ! -e /dev/vmshm0" ||
+        { echo "the module takes a device without a segment" >>"$work/why"; return 1; }
+    in_guest 0 "basename $device >$pci/drivers/vmshm/bind" >"$work/out" 2>&1 &&
+        { echo "bound without a segment" >>"$work/why"; return 1; }
+    dd if="$work/header" of="$segment" conv=notrunc status=none
+    in_guest 0 "basename $device >$pci/drivers/vmshm/bind && chgrp $group /dev/vmshm0 && chmod 660 /dev/vmshm0" \
+        >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+    agent a 0 1000
+    expect a open ok && expect a "join 1" "ok vm=0"
+}
+
+# Both hold a segment of ours: the first in the bus is the first in the numbers.
+two_segments() {
+    local first=0 second=1 device0
+    unload 0 && dd if=/dev/zero of="$foreign_memory" bs=1M count=16 conv=notrunc status=none || return 1
+    "$ctl" create --force --vms 2 --size 16M --procs 16 --windows 64 "$foreign_memory" >"$work/out" 2>&1 ||
+        { cat "$work/out" >>"$work/why"; return 1; }
+    load 0 || return 1
+    in_guest 0 'chgrp 1000 /dev/vmshm1; chmod 660 /dev/vmshm1'
+    device0=$(in_guest 0 'basename $(readlink -f /sys/class/misc/vmshm0/device)')
+    [[ $device0 == $(in_guest 0 "basename $foreign") ]] || first=1 second=0
+    agent a 0 1000
+    agent b 0 1000
+    expect a "open /dev/vmshm$first" ok && expect a describe "ok vm=0 source=2 total=16777216" &&
+        expect b "open /dev/vmshm$second" ok && expect b describe "ok vm=0 source=2 total=268435456" &&
+        expect a "join 1" ok && expect b "join 1" ok && expect a "alloc 65536 private" ok &&
+        expect a "map w $(value offset) 65536 w" ok && expect a "fill w 0x31" ok || return 1
+    # one goes, the other does not notice
+    in_guest 0 "basename $device >$pci/drivers/vmshm/unbind" || return 1
+    expect b "join 1" ENODEV && expect a "check w 0x31" ok && expect a "alloc 1 private" ok || return 1
+    dismiss a b
+    unload 0 && dd if="$work/foreign.before" of="$foreign_memory" bs=1M conv=notrunc status=none && load 0
+}
+
 # ------------------------------------------------------------------ limits
 
 # As an administrator gets it: one process cannot take all, nor one user.

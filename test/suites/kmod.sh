@@ -264,6 +264,9 @@ scenario "the hypervisor's id comes before the parameter" smbios_comes_first
 scenario "the parameter gives the id" parameter_gives_id
 in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1 pages=0
 scenario "a header that is not usable" bad_header
+scenario "a device that is somebody else's" foreign_device
+scenario "a segment that comes later" segment_comes_later
+scenario "two segments in one guest" two_segments
 scenario "limits by default" limits_by_default
 scenario "holders of slots and windows" holders
 
