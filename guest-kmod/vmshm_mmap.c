@@ -136,31 +136,21 @@ static vm_fault_t fault_pte(struct vm_fault *vmf)
 	return ret;
 }
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
-/* Here .huge_fault is never called for such a mapping. */
+/* Large entries are made here, too: some kernels never call .huge_fault for such a mapping, and those that
+ * do differ in what they hand it.
+ */
 static vm_fault_t fault(struct vm_fault *vmf)
 {
 	const pmd_t pmd = READ_ONCE(*vmf->pmd);
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
 	/* Another thread was quicker: its large entry must not be taken for a table. */
-	if (pmd_trans_huge(pmd) || pmd_devmap(pmd))
+	if (!pmd_none(pmd) && pmd_leaf(pmd))
 		return VM_FAULT_NOPAGE;
 	if (pmd_none(pmd))
 		ret = fault_pmd(vmf);
 	return ret & VM_FAULT_FALLBACK ? fault_pte(vmf) : ret;
 }
-#else
-static vm_fault_t fault(struct vm_fault *vmf)
-{
-	return fault_pte(vmf);
-}
-
-static vm_fault_t huge_fault(struct vm_fault *vmf, unsigned int order)
-{
-	return order == PMD_ORDER ? fault_pmd(vmf) : VM_FAULT_FALLBACK;
-}
-#endif
 
 /* With MADV_DOFORK a fork copies the mapping nevertheless, with its entries. The parent faults its
  * own in again.
@@ -179,9 +169,6 @@ static void copied(struct vm_area_struct *vma)
 static const struct vm_operations_struct vm_ops = {
 	.open = copied,
 	.fault = fault,
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-	.huge_fault = huge_fault,
-#endif
 };
 
 int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)

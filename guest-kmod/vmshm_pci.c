@@ -137,7 +137,7 @@ static int memory_map(struct vmshm_dev *dev)
 		dev->pages.nr_range = 1;
 		dev->pages.range.start = dev->phys;
 		dev->pages.range.end = dev->phys + dev->bytes - 1;
-		mem = memremap_pages(&dev->pages, dev_to_node(&dev->pdev->dev));
+		mem = vmshm_pages_map(&dev->pages, dev_to_node(&dev->pdev->dev));
 		if (!IS_ERR(mem)) {
 			dev->mem = mem;
 			dev->features |= VMSHM_FEATURE_PAGES;
@@ -174,7 +174,7 @@ static void memory_unmap(struct vmshm_dev *dev)
 		return;
 	if (dev->features & VMSHM_FEATURE_PAGES) {
 		wait_for_pins(dev);
-		memunmap_pages(&dev->pages);
+		vmshm_pages_unmap(&dev->pages);
 	} else {
 		memunmap(dev->mem);
 	}
@@ -184,12 +184,14 @@ static void memory_unmap(struct vmshm_dev *dev)
 /* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
 static void warn_if_uncached(struct vmshm_dev *dev)
 {
+#ifdef VMSHM_HAS_LOOKUP_ADDRESS
 	unsigned int level;
 	pte_t *pte = lookup_address((unsigned long)dev->mem, &level);
 
 	if (pte && (pte_flags(*pte) & (_PAGE_PCD | _PAGE_PWT)))
 		dev_warn(&dev->pdev->dev,
 			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: where the hypervisor heeds that, copies run at a hundredth of their speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
+#endif
 }
 
 /* The patched device says so, also while the host has the memory back. Reading changes nothing. */
