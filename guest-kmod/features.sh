@@ -51,6 +51,11 @@ has VM_FLAGS_MOD "vm_flags_mod()" "$@" <<'END'
 void vmshm_try(struct vm_area_struct *vma) { vm_flags_mod(vma, VM_DONTCOPY, VM_MAYEXEC); }
 END
 
+# Before Linux 6.3
+has ZAP_PAGE_RANGE "zap_page_range()" "$@" <<'END'
+void vmshm_try(struct vm_area_struct *vma) { zap_page_range(vma, vma->vm_start, PAGE_SIZE); }
+END
+
 # Linux 6.8
 has PCI_IRQ_INTX "the name PCI_IRQ_INTX" "$@" <<'END'
 int vmshm_try(struct pci_dev *pdev) { return pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_INTX); }

@@ -7,9 +7,14 @@
  * believes its own tables there, which on a stock hypervisor any VM can overwrite. What other VMs
  * wrote is copied, checked, then used.
  *
- * Locks, outermost first: mmap_lock, vmshm_dev.lock, the kernel's for page tables. Nothing is
- * copied from or to user space under vmshm_dev.lock. It is held for writing to change who may do
- * what, for reading to look (faults, mmap, describe).
+ * Locks, outermost first: mmap_lock, vmshm_dev.lock, the kernel's for the inode's mappings and for page
+ * tables. Nothing is copied from or to user space under vmshm_dev.lock, and nobody sleeps under it for
+ * longer than an allocation takes: all page faults wait for it. It is held for writing by whatever changes
+ * what stands in vmshm_dev or in a file, so by all calls but mmap; for reading by faults and mmap, and
+ * while a new window is zeroed or a section is watched, in pieces.
+ *
+ * A page that somebody has pinned is nobody's who maps it: see vmshm_pin.c. The memory behind it goes back
+ * to the host, and a window is handed out again, when there is no such page; a device may go before.
  *
  * Other VMs are other kernels: barriers and atomics towards them are the virt_ and sync_ ones,
  * which a kernel booted with one CPU does not patch away.
@@ -33,6 +38,7 @@
 
 #define VMSHM_NO_SLOT	U32_MAX
 #define VMSHM_FOUND_MAX	65536
+#define VMSHM_IRQ_HELD	0
 
 struct dentry;
 struct vmshm_file;
@@ -104,22 +110,30 @@ struct vmshm_dev {
 	phys_addr_t phys;
 	u64 bytes;			/* of the BAR */
 	bool vector;			/* there is an interrupt */
+	int irq;
+	unsigned long irq_flags;	/* VMSHM_IRQ_HELD: disabled until the next look */
+	unsigned long looked;		/* jiffies: when it last was */
 	bool msix;			/* by the doorbell */
 	u32 features;			/* VMSHM_FEATURE_* */
 	u32 generation;			/* of the attachment */
-	struct inode *inode;		/* whose mapping all open files share */
+	struct inode *inode;		/* whose mapping all open files share: vmshm_inode.c */
 
 	struct rw_semaphore lock;	/* everything below */
 	bool leaving;			/* about to be gone: nobody joins */
 	bool gone;			/* unplugged, or the driver was unbound */
 	bool detached;			/* the host has the memory back */
+	bool letting_go;		/* it gets it as soon as no page is pinned */
 	bool asleep;			/* suspended: the registers may be out of reach */
 	bool woke;			/* suspended until now */
 	unsigned long detach_by;	/* jiffies: then the processes lose it; 0: nobody asked */
 	unsigned long expelled_by;	/* the same when the VM is expelled; 0: it is not */
 	bool usable;			/* header and vm are valid */
 	bool taken;			/* the section is this boot's */
-	bool old_pins;			/* somebody may hold pages from before a detachment */
+	bool old_pins;			/* somebody holds pages from before the memory was lost */
+	u64 old_pins_at;		/* none of them lies before it */
+	u32 told_processes;		/* the host: what its wish waits for */
+	u32 told_pages;
+	const char *complaint;		/* what was last logged of a user's attempt */
 	struct vmshm_header header;
 	struct vmshm_section_entry sections[VMSHM_MAX_VMS];
 	u32 vm;
@@ -143,6 +157,9 @@ struct vmshm_dev {
 	u32 pin_slot;			/* in whose row they are listed; VMSHM_NO_SLOT: none are */
 	u64 seen[VMSHM_MAX_VMS];	/* what the last look at each VM gave */
 	struct delayed_work beat;
+	struct delayed_work linger;	/* unplugged, and pages are pinned */
+	struct resource range;		/* that they lie in, when the device is gone */
+	bool holds_module;
 	wait_queue_head_t wait;
 	struct dentry *holders;
 };
@@ -176,6 +193,24 @@ void vmshm_dev_put(struct vmshm_dev *dev);
 u32 vmshm_reg(struct vmshm_dev *dev, u32 offset);
 void vmshm_reg_set(struct vmshm_dev *dev, u32 offset, u32 value);
 u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset);
+/* The device is about to be looked at: it may interrupt for what comes from now on. */
+void vmshm_interrupt_again(struct vmshm_dev *dev);
+
+/* Any user can provoke it: it is logged once, until something else is the matter. `key` tells complaints
+ * apart, by its address.
+ */
+#define vmshm_complain(dev, key, ...) do {			\
+	const char *complaint_ = (key);				\
+								\
+	if ((dev)->complaint != complaint_) {			\
+		(dev)->complaint = complaint_;			\
+		dev_err(&(dev)->pdev->dev, __VA_ARGS__);	\
+	}							\
+} while (0)
+
+/* vmshm_inode.c: dev->inode. No lock is held. */
+int vmshm_inode_make(struct vmshm_dev *dev);
+void vmshm_inode_drop(struct vmshm_dev *dev);
 
 /* vmshm_header.c: read the segment's header and this VM's id. Lock held for writing.
  * 0, -EPROTO or -ENXIO, which the log explains.
@@ -183,8 +218,20 @@ u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset);
 int vmshm_header_read(struct vmshm_dev *dev);
 void vmshm_header_drop(struct vmshm_dev *dev);
 
+/* vmshm_attach.c: what the host gives and takes. Lock held for writing. */
+/* Look at the header, unless it is known; claims the memory. 0, or DESCRIBE's error. */
+int vmshm_take_up(struct vmshm_dev *dev);
+/* May the memory be used from now on? A VM that travels finds another one where it arrives. */
+bool vmshm_claim(struct vmshm_dev *dev);
+/* Give a claim back of which nobody made use. */
+void vmshm_unclaim(struct vmshm_dev *dev);
+/* Does somebody hold pages from before the memory went? He would read what comes to lie there. */
+bool vmshm_is_held(struct vmshm_dev *dev);
+/* What did the host do, what does it want? */
+void vmshm_attach_look(struct vmshm_dev *dev);
+
 /* vmshm_section.c. Lock held for writing, except where said. */
-int vmshm_join(struct vmshm_file *file, struct vmshm_join *join);
+int vmshm_join(struct vmshm_file *file, struct vmshm_join *join);	/* takes the lock */
 /* Give back all that the file has; `state` is what others see: VMSHM_PROC_LEFT or _DEAD. */
 void vmshm_leave(struct vmshm_file *file, u32 state);
 /* Everybody loses the segment: told in the section, or, when other memory lies there by now, nowhere. */
@@ -254,14 +301,30 @@ void vmshm_pins_forget(struct vmshm_dev *dev);
 int vmshm_mmap(struct file *filp, struct vm_area_struct *vma);
 /* Take a range out of all page tables; who may still have it faults it in again. */
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length);
+
+/* vmshm_pin.c */
 /* Does somebody hold pages of a range that was zapped? */
 bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length);
+/* Where the first of them lies, `end`: nobody does. */
+u64 vmshm_first_pin(const struct vmshm_dev *dev, u64 offset, u64 end);
+/* The same of the whole segment, of which nobody has mappings any more. Slowly. */
+bool vmshm_still_pinned(struct vmshm_dev *dev);
+/* How many pages are pinned of all that anybody can have mapped. Lock held for writing. */
+u32 vmshm_pins(const struct vmshm_dev *dev);
 
 /* vmshm_event.c */
 void vmshm_beat(struct work_struct *work);
-/* Tell all open files. Lock held, for reading at least. */
+/* Tell all open files. Lock held for writing: each adds to what the file has not taken yet. */
 void vmshm_notify(struct vmshm_dev *dev, u32 events);
+/* Those who have not joined. */
+void vmshm_notify_outside(struct vmshm_dev *dev, u32 events);
 int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait);	/* takes the lock */
+
+/* Is there no memory to be had, or soon none? Lock held. */
+static inline bool vmshm_is_away(const struct vmshm_dev *dev)
+{
+	return dev->gone || dev->detached || dev->letting_go;
+}
 
 static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev, u32 vm)
 {

@@ -27,9 +27,6 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 		kfree(file);
 		return -ENODEV;
 	}
-	/* One for all, also through other device nodes: zapping finds every mapping. */
-	if (!dev->inode)
-		dev->inode = igrab(inode);
 	filp->f_mapping = dev->inode->i_mapping;
 	filp->private_data = file;
 	/* The host may have made the segment anew while nobody used it. */
@@ -51,6 +48,7 @@ static int vmshm_close(struct inode *inode, struct file *filp)
 	down_write(&dev->lock);
 	vmshm_leave(file, VMSHM_PROC_DEAD);
 	list_del(&file->list);
+	vmshm_unclaim(dev);
 	up_write(&dev->lock);
 	kfree(file);
 	vmshm_dev_put(dev);
@@ -70,7 +68,7 @@ static __poll_t vmshm_poll(struct file *filp, poll_table *wait)
 static int describe(struct vmshm_file *file, struct vmshm_describe *d)
 {
 	struct vmshm_dev *dev = file->dev;
-	int rc = vmshm_header_read(dev);
+	int rc = vmshm_take_up(dev);
 
 	if (rc)
 		return rc;
@@ -82,7 +80,7 @@ static int describe(struct vmshm_file *file, struct vmshm_describe *d)
 	return 0;
 }
 
-static int join(struct vmshm_file *file, struct vmshm_join *j)
+static int join(struct vmshm_file *file, struct vmshm_join *j)	/* takes the lock */
 {
 	static const u8 none[16];
 
@@ -169,17 +167,15 @@ static int locked_call(struct vmshm_file *file, unsigned int cmd, union argument
 {
 	int rc = 0;
 
-	if (file->dev->gone || file->dev->detached)
+	if (vmshm_is_away(file->dev))
 		return -ENODEV;
-	if (cmd != VMSHM_IOC_DESCRIBE && cmd != VMSHM_IOC_JOIN)
+	if (cmd != VMSHM_IOC_DESCRIBE)
 		rc = check_member(file);
 	if (rc)
 		return rc;
 	switch (cmd) {
 	case VMSHM_IOC_DESCRIBE:
 		return describe(file, &a->describe);
-	case VMSHM_IOC_JOIN:
-		return join(file, &a->join);
 	case VMSHM_IOC_LEAVE:
 		vmshm_leave(file, VMSHM_PROC_LEFT);
 		return 0;
@@ -205,7 +201,7 @@ static int alloc(struct vmshm_file *file, struct vmshm_alloc *a)
 	    (a->kind != VMSHM_KIND_PRIVATE && a->kind != VMSHM_KIND_OPEN))
 		return -EINVAL;
 	down_read(&file->dev->lock);
-	rc = file->dev->gone || file->dev->detached ? -ENODEV : check_member(file);
+	rc = vmshm_is_away(file->dev) ? -ENODEV : check_member(file);
 	up_read(&file->dev->lock);
 	return rc ? rc : vmshm_window_alloc(file, a);
 }
@@ -217,6 +213,8 @@ static int call(struct vmshm_file *file, unsigned int cmd, union argument *a)
 	switch (cmd) {
 	case VMSHM_IOC_WAIT:
 		return a->wait.flags ? -EINVAL : vmshm_wait(file, &a->wait);
+	case VMSHM_IOC_JOIN:
+		return join(file, &a->join);
 	case VMSHM_IOC_ALLOC:
 		return alloc(file, &a->alloc);
 	}

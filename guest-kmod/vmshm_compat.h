@@ -10,6 +10,7 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/pci.h>
+#include <linux/version.h>
 
 #include "vmshm_features.h"
 
@@ -19,6 +20,21 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_f
 	vma->vm_flags = (vma->vm_flags | set) & ~clear;
 }
 #endif
+
+/* The child's copy of a mapping, while it is made by a fork, loses what was copied. Before Linux 6.9
+ * the entries are there by then; later ones ask for the flag before they copy.
+ */
+static inline void vmshm_disinherit(struct vm_area_struct *vma)
+{
+#ifdef VMSHM_HAS_ZAP_PAGE_RANGE
+	zap_page_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
+	/* All who have that range mapped fault it in again. */
+	unmap_mapping_range(vma->vm_file->f_mapping, (loff_t)vma->vm_pgoff << PAGE_SHIFT,
+			    vma->vm_end - vma->vm_start, 1);
+#endif
+	vm_flags_mod(vma, VM_WIPEONFORK, 0);
+}
 
 #ifndef VMSHM_HAS_PCI_IRQ_INTX
 #define PCI_IRQ_INTX PCI_IRQ_LEGACY

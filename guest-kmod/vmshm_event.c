@@ -5,32 +5,25 @@
  * once when the device interrupts.
  */
 #include <linux/jiffies.h>
-#include <linux/moduleparam.h>
 #include <linux/sched/signal.h>
 
 #include "vmshm.h"
-#include "vmshm_registers.h"
 
 #define BEAT_JIFFIES	(HZ / 4)
 /* Processes that listen look twice a second. */
 #define EXPELLED_JIFFIES	(2 * HZ)
 
-static unsigned int detach_seconds = 10;
-module_param(detach_seconds, uint, 0644);
-MODULE_PARM_DESC(detach_seconds,
-		 "how long processes have to leave the segment when the host wants it back; then their mappings are taken (default: 10)");
-
 void vmshm_notify(struct vmshm_dev *dev, u32 events)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_for_each_entry(file, &dev->files, list)
 		WRITE_ONCE(file->events, file->events | events);
 	wake_up_interruptible_all(&dev->wait);
 }
 
-/* Who left because the host wished it can come back. */
-static void notify_outside(struct vmshm_dev *dev, u32 events)
+void vmshm_notify_outside(struct vmshm_dev *dev, u32 events)
 {
 	struct vmshm_file *file;
 
@@ -89,44 +82,6 @@ static void heed_expulsion(struct vmshm_dev *dev)
 	vmshm_expel(dev);
 }
 
-/* The host's side of the attachment. */
-static void heed_host(struct vmshm_dev *dev)
-{
-	const u32 state = vmshm_reg(dev, VMSHM_REG_STATE);
-	const u32 generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
-
-	if (generation != dev->generation) {
-		/* Other memory than before, or none: what was known of it holds no more. */
-		vmshm_section_lost(dev);
-		dev->generation = generation;
-		dev->detach_by = 0;
-		dev->detached = !(state & VMSHM_STATE_ATTACHED);
-		/* Gone without our word: the device was reset while the VM slept. */
-		vmshm_notify(dev, dev->detached ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
-	}
-	if (dev->detached || !(state & VMSHM_STATE_DETACH_WANTED)) {
-		if (dev->detach_by && !dev->detached)
-			notify_outside(dev, VMSHM_EVENT_ATTACH);
-		dev->detach_by = 0;
-		return;
-	}
-	if (!dev->detach_by) {
-		dev->detach_by = (jiffies + READ_ONCE(detach_seconds) * HZ) | 1;
-		vmshm_notify(dev, VMSHM_EVENT_DETACH);
-	}
-	if (dev->members && time_before(jiffies, dev->detach_by))
-		return;
-	if (dev->members)
-		dev_warn(&dev->pdev->dev,
-			 "%u processes did not leave within %u s: their mappings are taken\n",
-			 dev->members, detach_seconds);
-	vmshm_section_shut(dev);
-	vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, generation);
-	dev->generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
-	dev->detached = true;
-	dev->detach_by = 0;
-}
-
 static void collect_all(struct vmshm_dev *dev)
 {
 	bool more;
@@ -144,10 +99,11 @@ void vmshm_beat(struct work_struct *work)
 {
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, beat);
 
+	vmshm_interrupt_again(dev);
 	down_write(&dev->lock);
 	if (!dev->gone && !dev->asleep) {
 		if (dev->generation)
-			heed_host(dev);
+			vmshm_attach_look(dev);
 		heed_expulsion(dev);
 		dev->woke = false;
 		if (dev->usable && dev->taken) {
@@ -164,7 +120,7 @@ void vmshm_beat(struct work_struct *work)
 		/* A wish of the host must be seen also when nobody has the device open, and that
 		 * pages are pinned no more: their owner waits for it.
 		 */
-		if (!list_empty(&dev->files) || !list_empty(&dev->pinned) ||
+		if (!list_empty(&dev->files) || !list_empty(&dev->pinned) || dev->letting_go ||
 		    (dev->generation && !dev->vector))
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}

@@ -118,8 +118,8 @@ static bool keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
 	if (dev->pin_slot == VMSHM_NO_SLOT)
 		dev->pin_slot = vmshm_slot_hold(dev);
 	if (dev->pin_slot == VMSHM_NO_SLOT) {
-		dev_warn(&dev->pdev->dev,
-			 "no process slot left: a window is given back although its pages are pinned\n");
+		dev_warn_ratelimited(&dev->pdev->dev,
+				     "no process slot left: a window is given back although its pages are pinned\n");
 		return false;
 	}
 	row_set(dev, dev->pin_slot, f->vm, f->index);

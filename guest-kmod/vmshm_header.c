@@ -86,13 +86,14 @@ static int identify(struct vmshm_dev *dev)
 		dev->vm_source = VMSHM_ID_PARAMETER;
 	}
 	if (id < 0) {
-		dev_err(&dev->pdev->dev,
-			"this VM has no id: give the VM the SMBIOS OEM string vmshm.vm-id=N, or the module vm_id=N\n");
+		vmshm_complain(dev, "no id",
+			       "this VM has no id: give the VM the SMBIOS OEM string vmshm.vm-id=N, or the module vm_id=N\n");
 		return -ENXIO;
 	}
 	if (id >= dev->header.vms) {
-		dev_err(&dev->pdev->dev, "VM id %ld is not in the segment's table, which has 0 to %u\n",
-			id, dev->header.vms - 1);
+		vmshm_complain(dev, "id",
+			       "VM id %ld is not in the segment's table, which has 0 to %u\n", id,
+			       dev->header.vms - 1);
 		return -ENXIO;
 	}
 	dev->vm = id;
@@ -101,9 +102,9 @@ static int identify(struct vmshm_dev *dev)
 	    !vmshm_range_inside(own->offset, own->length,
 				vmshm_reg64(dev, VMSHM_REG_WINDOW_OFFSET),
 				vmshm_reg64(dev, VMSHM_REG_WINDOW_SIZE))) {
-		dev_err(&dev->pdev->dev,
-			"the device lets this VM write elsewhere than in section %ld: set window-offset=%llu,window-size=%llu\n",
-			id, own->offset, own->length);
+		vmshm_complain(dev, "window",
+			       "the device lets this VM write elsewhere than in section %ld: set window-offset=%llu,window-size=%llu\n",
+			       id, own->offset, own->length);
 		return -ENXIO;
 	}
 	return 0;
@@ -123,9 +124,9 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	memcpy(image, dev->mem, VMSHM_CHECKED_BYTES);
 	fault = header_fault(dev, image);
 	if (fault) {
-		dev_err(&dev->pdev->dev,
-			"the segment's header is not usable (%s): run vmshmctl create on the host\n",
-			fault);
+		vmshm_complain(dev, fault,
+			       "the segment's header is not usable (%s): run vmshmctl create on the host\n",
+			       fault);
 		rc = -EPROTO;
 		goto free_image;
 	}
@@ -150,6 +151,7 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	memset(dev->seen, 0, sizeof(dev->seen));
 	dev->taken = false;
 	dev->usable = true;
+	dev->complaint = NULL;
 	rc = 0;
 free_image:
 	kfree(image);

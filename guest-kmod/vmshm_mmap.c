@@ -60,6 +60,15 @@ static union identity identify(const struct vmshm_file *file, u64 offset, u64 le
 	return (union identity) { .kind = in_tables(dev, offset, length) ? OF_TABLES : 0 };
 }
 
+/* Open windows are there to be written, but where the device guards the sections of others a store to
+ * them costs an exit and is lost.
+ */
+static bool can_store(const struct vmshm_dev *dev, const struct vmshm_found *f)
+{
+	return f->kind == VMSHM_KIND_OPEN &&
+	       (f->vm == dev->vm || !(dev->features & VMSHM_FEATURE_WRITE_WINDOWS));
+}
+
 /* Lock held. What the file may do with it now. */
 static enum right right_to(const struct vmshm_file *file, union identity id)
 {
@@ -67,7 +76,7 @@ static enum right right_to(const struct vmshm_file *file, union identity id)
 	const struct vmshm_own_window *w;
 	const struct vmshm_found *f;
 
-	if (dev->gone || dev->detached || !dev->usable)
+	if (vmshm_is_away(dev) || !dev->usable)
 		return RIGHT_NONE;
 	switch (id.kind) {
 	case OF_TABLES:
@@ -80,7 +89,7 @@ static enum right right_to(const struct vmshm_file *file, union identity id)
 		list_for_each_entry(f, &file->found, list)
 			if (f->vm == id.vm && f->index == id.index &&
 			    f->generation == id.generation)
-				return f->kind == VMSHM_KIND_OPEN ? RIGHT_WRITE : RIGHT_READ;
+				return can_store(dev, f) ? RIGHT_WRITE : RIGHT_READ;
 	}
 	return RIGHT_NONE;
 }
@@ -152,22 +161,28 @@ static vm_fault_t fault(struct vm_fault *vmf)
 	return ret & VM_FAULT_FALLBACK ? fault_pte(vmf) : ret;
 }
 
-/* With MADV_DOFORK a fork copies the mapping nevertheless, with its entries. The parent faults its
- * own in again.
+/* With MADV_DOFORK a fork copies the mapping nevertheless. Its entries must not come along: the child is
+ * another process. The tables are anybody's, and a mapping that is split or moved stays its process's.
  */
-static void copied(struct vm_area_struct *vma)
+static void vmshm_vma_open(struct vm_area_struct *vma)
 {
+	const union identity id = { .data = vma->vm_private_data };
 	struct vmshm_file *file = vma->vm_file->private_data;
+	bool forked;
 
-	/* For writing: others fault at that range, and zapping must not meet an entry that comes. */
+	down_read(&file->dev->lock);
+	forked = id.kind != OF_TABLES && file->mm && file->mm != vma->vm_mm;
+	up_read(&file->dev->lock);
+	if (!forked)
+		return;
+	/* For writing: where others have to fault, too, zapping must not meet an entry that comes. */
 	down_write(&file->dev->lock);
-	if (vma->vm_mm != file->mm)
-		vmshm_zap(file->dev, (u64)vma->vm_pgoff << PAGE_SHIFT, vma->vm_end - vma->vm_start);
+	vmshm_disinherit(vma);
 	up_write(&file->dev->lock);
 }
 
 static const struct vm_operations_struct vm_ops = {
-	.open = copied,
+	.open = vmshm_vma_open,
 	.fault = fault,
 };
 
@@ -195,7 +210,7 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 		id = identify(file, (u64)vma->vm_pgoff << PAGE_SHIFT, length);
 		right = right_to(file, id);
 	}
-	if (dev->gone || dev->detached)
+	if (vmshm_is_away(dev))
 		rc = -ENODEV;
 	else if (right == RIGHT_NONE || (vma->vm_flags & VM_WRITE && right != RIGHT_WRITE))
 		rc = -EACCES;
@@ -214,21 +229,7 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	return 0;
 }
 
-bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length)
-{
-	unsigned long pfn = (dev->phys + offset) >> PAGE_SHIFT;
-	const unsigned long end = (dev->phys + offset + length) >> PAGE_SHIFT;
-
-	if (!(dev->features & VMSHM_FEATURE_PAGES))
-		return false;
-	for (; pfn < end; pfn++)
-		if (page_ref_count(pfn_to_page(pfn)) > 1)
-			return true;
-	return false;
-}
-
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length)
 {
-	if (dev->inode)
-		unmap_mapping_range(dev->inode->i_mapping, offset, length, 1);
+	unmap_mapping_range(dev->inode->i_mapping, offset, length, 1);
 }

@@ -10,6 +10,7 @@
 #include <linux/io.h>
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include "vmshm.h"
 #include "vmshm_compat.h"
@@ -22,6 +23,8 @@ MODULE_PARM_DESC(pages,
 
 /* How long processes have to let go when the device is unplugged or the driver unbound. */
 #define GRACE_JIFFIES	(2 * HZ)
+/* Between two looks that interrupts cause. */
+#define LOOK_JIFFIES	DIV_ROUND_UP(HZ, 100)
 
 static DEFINE_IDA(numbers);
 
@@ -45,8 +48,7 @@ static void dev_free(struct kref *ref)
 	struct vmshm_dev *dev = container_of(ref, struct vmshm_dev, ref);
 
 	vmshm_header_drop(dev);
-	if (dev->inode)
-		iput(dev->inode);
+	vmshm_inode_drop(dev);
 	ida_free(&numbers, dev->number);
 	kfree(dev);
 }
@@ -64,12 +66,25 @@ void vmshm_dev_put(struct vmshm_dev *dev)
 static irqreturn_t interrupt(int irq, void *data)
 {
 	struct vmshm_dev *dev = data;
+	unsigned long next;
 
 	/* Without MSI-X the line may be shared. Reading clears it. */
 	if (!dev->msix && !vmshm_reg(dev, VMSHM_REG_INTR_STATUS))
 		return IRQ_NONE;
-	mod_delayed_work(system_wq, &dev->beat, 0);
+	/* Any VM can ring as often as it likes, and a look takes the lock and asks the device. */
+	if (dev->msix && !test_and_set_bit(VMSHM_IRQ_HELD, &dev->irq_flags))
+		disable_irq_nosync(irq);
+	next = READ_ONCE(dev->looked) + LOOK_JIFFIES;
+	mod_delayed_work(system_wq, &dev->beat,
+			 time_before(jiffies, next) ? next - jiffies : 0);
 	return IRQ_HANDLED;
+}
+
+void vmshm_interrupt_again(struct vmshm_dev *dev)
+{
+	WRITE_ONCE(dev->looked, jiffies);
+	if (test_and_clear_bit(VMSHM_IRQ_HELD, &dev->irq_flags))
+		enable_irq(dev->irq);
 }
 
 static void interrupt_start(struct vmshm_dev *dev)
@@ -83,8 +98,9 @@ static void interrupt_start(struct vmshm_dev *dev)
 	/* A stock device without doorbell has nothing to interrupt for. */
 	if (!dev->msix && !dev->generation)
 		goto free_vectors;
-	if (request_irq(pci_irq_vector(pdev, 0), interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name,
-			dev))
+	dev->irq = pci_irq_vector(pdev, 0);
+	dev->looked = jiffies - LOOK_JIFFIES;
+	if (request_irq(dev->irq, interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name, dev))
 		goto free_vectors;
 	dev->vector = true;
 	dev->features |= VMSHM_FEATURE_INTERRUPT;
@@ -101,7 +117,13 @@ static void interrupt_stop(struct vmshm_dev *dev)
 	if (!dev->vector)
 		return;
 	vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, 0);
-	free_irq(pci_irq_vector(dev->pdev, 0), dev);
+	if (dev->msix) {
+		/* None comes after this, and none is enabled after that. */
+		disable_irq(dev->irq);
+		cancel_delayed_work_sync(&dev->beat);
+		vmshm_interrupt_again(dev);
+	}
+	free_irq(dev->irq, dev);
 	pci_free_irq_vectors(dev->pdev);
 	dev->vector = false;
 }
@@ -151,34 +173,86 @@ static int memory_map(struct vmshm_dev *dev)
 	return dev->mem ? 0 : -ENOMEM;
 }
 
-/* Somebody may still have pages pinned: they cannot go before he lets go. */
-static void wait_for_pins(struct vmshm_dev *dev)
-{
-	const u64 piece = VMSHM_ALIGN_BYTES;
-	u64 at, waited = 0;
-
-	for (at = 0; at < dev->bytes; at += piece) {
-		while (vmshm_is_pinned(dev, at, min(piece, dev->bytes - at))) {
-			if (waited++ % 100 == 0)
-				dev_warn(&dev->pdev->dev,
-					 "memory of the segment is pinned: waiting for its release\n");
-			msleep(100);
-		}
-		cond_resched();
-	}
-}
-
+/* No page of it is pinned. */
 static void memory_unmap(struct vmshm_dev *dev)
 {
 	if (!dev->mem)
 		return;
-	if (dev->features & VMSHM_FEATURE_PAGES) {
-		wait_for_pins(dev);
+	if (dev->features & VMSHM_FEATURE_PAGES)
 		vmshm_pages_unmap(&dev->pages);
-	} else {
+	else
 		memunmap(dev->mem);
-	}
 	dev->mem = NULL;
+}
+
+/* Nobody maps it any more. Who has pages pinned may be done with them in a moment, or never. */
+static bool is_let_go(struct vmshm_dev *dev)
+{
+	const unsigned long end = jiffies + GRACE_JIFFIES;
+
+	dev->old_pins_at = 0;
+	while (vmshm_still_pinned(dev)) {
+		if (time_after(jiffies, end))
+			return false;
+		msleep(20);
+	}
+	return true;
+}
+
+/* ------------------------------------------------------------------ pages that outlive their device
+ *
+ * They stay until who has them pinned lets go, and with them the range of addresses: else another device
+ * could come to lie there, and be read or written in its stead.
+ */
+static struct workqueue_struct *lingering;
+static atomic_t lingerers = ATOMIC_INIT(0);
+
+static void linger(struct work_struct *work)
+{
+	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, linger);
+	struct pci_dev *pdev = dev->pdev;
+
+	/* Was it unplugged? Then the BAR is no more in which the range was reserved. */
+	pci_lock_rescan_remove();
+	if (!pdev->resource[2].parent && dev->range.parent == &pdev->resource[2]) {
+		dev->range.parent = NULL;
+		if (insert_resource(&iomem_resource, &dev->range))
+			dev_warn(&pdev->dev, "pinned pages of the segment lie where another device is\n");
+	}
+	pci_unlock_rescan_remove();
+	if (vmshm_still_pinned(dev)) {
+		queue_delayed_work(lingering, &dev->linger, HZ / 4);
+		return;
+	}
+	dev_info(&pdev->dev, "the last pinned page of the segment was released\n");
+	memory_unmap(dev);
+	if (dev->range.parent)
+		release_resource(&dev->range);
+	pci_dev_put(pdev);
+	if (dev->holds_module)
+		module_put(THIS_MODULE);
+	vmshm_dev_put(dev);
+	if (atomic_dec_and_test(&lingerers))
+		wake_up_var(&lingerers);
+}
+
+static void linger_start(struct vmshm_dev *dev)
+{
+	dev_warn(&dev->pdev->dev,
+		 "memory of the segment is pinned (by RDMA, a pipe, a GPU): it stays, and so does its range of addresses, until it is released\n");
+	dev->range = (struct resource) {
+		.start = dev->phys, .end = dev->phys + dev->bytes - 1, .name = "vmshm, pinned",
+		.flags = IORESOURCE_MEM | IORESOURCE_BUSY,
+	};
+	pci_release_regions(dev->pdev);
+	request_resource(&dev->pdev->resource[2], &dev->range);
+	atomic_inc(&lingerers);
+	vmshm_dev_get(dev);
+	pci_dev_get(dev->pdev);
+	/* not where the module is being unloaded, which waits */
+	dev->holds_module = try_module_get(THIS_MODULE);
+	INIT_DELAYED_WORK(&dev->linger, linger);
+	queue_delayed_work(lingering, &dev->linger, 0);
 }
 
 /* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
@@ -275,6 +349,9 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	dev->pdev = pdev;
 	dev->phys = pci_resource_start(pdev, 2);
 	dev->bytes = pci_resource_len(pdev, 2);
+	rc = vmshm_inode_make(dev);
+	if (rc)
+		goto put;
 	rc = -ENODEV;
 	dev->regs = pci_iomap(pdev, 0, 0);
 	if (!dev->regs || memory_map(dev)) {
@@ -305,6 +382,7 @@ unmap:
 	memory_unmap(dev);
 	if (dev->regs)
 		pci_iounmap(pdev, dev->regs);
+put:
 	vmshm_dev_put(dev);
 release:
 	pci_release_regions(pdev);
@@ -313,17 +391,18 @@ disable:
 	return rc;
 }
 
-static void vmshm_remove(struct pci_dev *pdev)
+/* All lose the segment, in order where there is time. */
+static void dev_end(struct vmshm_dev *dev)
 {
-	struct vmshm_dev *dev = pci_get_drvdata(pdev);
+	struct pci_dev *pdev = dev->pdev;
 
-	misc_deregister(&dev->misc);
-	vmshm_debugfs_remove(dev);
 	interrupt_stop(dev);
 	down_write(&dev->lock);
 	dev->leaving = true;
 	vmshm_notify(dev, VMSHM_EVENT_GONE);
 	up_write(&dev->lock);
+	/* until then its heart beats */
+	mod_delayed_work(system_wq, &dev->beat, 0);
 	/* Who listens can still go in order; what was pulled out is gone already. */
 	if (pdev->error_state != pci_channel_io_perm_failure)
 		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), GRACE_JIFFIES);
@@ -332,11 +411,30 @@ static void vmshm_remove(struct pci_dev *pdev)
 	dev->gone = true;
 	up_write(&dev->lock);
 	cancel_delayed_work_sync(&dev->beat);
-	memory_unmap(dev);
+}
+
+static void vmshm_remove(struct pci_dev *pdev)
+{
+	struct vmshm_dev *dev = pci_get_drvdata(pdev);
+
+	misc_deregister(&dev->misc);
+	vmshm_debugfs_remove(dev);
+	dev_end(dev);
 	pci_iounmap(pdev, dev->regs);
+	if (is_let_go(dev)) {
+		memory_unmap(dev);
+		pci_release_regions(pdev);
+	} else {
+		linger_start(dev);
+	}
 	vmshm_dev_put(dev);
-	pci_release_regions(pdev);
 	pci_disable_device(pdev);
+}
+
+/* Switching off: others need not wait for a silence. Nothing is taken down, whoever has pages pinned. */
+static void vmshm_shutdown(struct pci_dev *pdev)
+{
+	dev_end(pci_get_drvdata(pdev));
 }
 
 /* Other VMs run on: they see a VM that is silent, not one that is dead. An interrupt that comes yet
@@ -411,8 +509,7 @@ static struct pci_driver vmshm_driver = {
 	.id_table = vmshm_ids,
 	.probe = vmshm_probe,
 	.remove = vmshm_remove,
-	/* Switching off: others need not wait for a silence. */
-	.shutdown = vmshm_remove,
+	.shutdown = vmshm_shutdown,
 	.driver.pm = &vmshm_pm,
 };
 
@@ -420,10 +517,15 @@ static int __init vmshm_init(void)
 {
 	int rc;
 
+	lingering = alloc_workqueue("vmshm", 0, 0);
+	if (!lingering)
+		return -ENOMEM;
 	vmshm_debugfs_init();
 	rc = pci_register_driver(&vmshm_driver);
-	if (rc)
+	if (rc) {
 		vmshm_debugfs_exit();
+		destroy_workqueue(lingering);
+	}
 	return rc;
 }
 module_init(vmshm_init);
@@ -432,6 +534,8 @@ static void __exit vmshm_exit(void)
 {
 	pci_unregister_driver(&vmshm_driver);
 	vmshm_debugfs_exit();
+	wait_var_event(&lingerers, !atomic_read(&lingerers));
+	destroy_workqueue(lingering);
 }
 module_exit(vmshm_exit);
 

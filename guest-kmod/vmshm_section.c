@@ -35,18 +35,33 @@ static u64 live_print(struct vmshm_dev *dev)
 	return print;
 }
 
-static int somebody_beats(struct vmshm_section *section)
-{
-	const u64 before = READ_ONCE(section->heartbeat);
-	unsigned int ms;
+/* What stood in the section when it was watched: for as long as it does, nobody lives there. */
+struct watch {
+	u64 epoch;			/* that this boot is to have, 0: nobody watched */
+	u64 arbiter;
+	u64 live;
+	u64 heartbeat;
+};
 
-	for (ms = 0; ms < WATCH_MS; ms += WATCH_STEP_MS) {
+/* Lock not held: all that want to map, and all that fault, would wait. 0: nothing moved. */
+static int watch_section(struct vmshm_dev *dev, const struct watch *watch)
+{
+	unsigned int ms;
+	int rc = 0;
+
+	for (ms = 0; ms < WATCH_MS && !rc; ms += WATCH_STEP_MS) {
 		if (msleep_interruptible(WATCH_STEP_MS))
 			return -EINTR;
-		if (READ_ONCE(section->heartbeat) != before)
-			return -EADDRINUSE;
+		down_read(&dev->lock);
+		if (vmshm_is_away(dev) || !dev->usable)
+			rc = -ENODEV;
+		/* another process of this VM was quicker: it is our own heart that beats */
+		else if (!dev->taken && dev->epoch == watch->epoch &&
+			 READ_ONCE(vmshm_section_of(dev, dev->vm)->heartbeat) != watch->heartbeat)
+			rc = -EADDRINUSE;
+		up_read(&dev->lock);
 	}
-	return 0;
+	return rc;
 }
 
 void vmshm_changed(struct vmshm_dev *dev)
@@ -81,22 +96,21 @@ static void bury(struct vmshm_dev *dev, u32 slot, u32 state)
 
 static int in_use(struct vmshm_dev *dev)
 {
-	dev_err(&dev->pdev->dev,
-		"VM id %u is in use by another running VM, or by processes that do not use this module\n",
-		dev->vm);
+	vmshm_complain(dev, "in use",
+		       "VM id %u is in use by another running VM, or by processes that do not use this module\n",
+		       dev->vm);
 	return -EADDRINUSE;
 }
 
 /* Make the section this boot's. Two VMs of one id may come here at one time: one of them at most
  * replaces the arbiter that both found, and of two that replace each other's at least one finds the
- * other, here or in slot_take().
+ * other, here or in slot_take(). -EAGAIN: it looks as if somebody lived there, watch.
  */
-static int section_take(struct vmshm_dev *dev)
+static int section_take(struct vmshm_dev *dev, struct watch *watch)
 {
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	u64 arbiter, live, length = dev->sections[dev->vm].length;
 	u32 slot;
-	int rc;
 
 	dev->marked_gone = shared_load(&vmshm_mark_of(dev, dev->vm)->gone);
 	if (shared_load(&vmshm_mark_of(dev, dev->vm)->mark) == VMSHM_MARK_GONE)
@@ -104,9 +118,16 @@ static int section_take(struct vmshm_dev *dev)
 	arbiter = READ_ONCE(own->arbiter);
 	live = live_print(dev);
 	if (READ_ONCE(own->state) == VMSHM_SECTION_UP && live) {
-		rc = somebody_beats(own);
-		if (rc)
-			return rc == -EADDRINUSE ? in_use(dev) : rc;
+		const struct watch now = {
+			dev->epoch, arbiter, live, READ_ONCE(own->heartbeat),
+		};
+
+		if (watch->epoch != dev->epoch) {
+			*watch = now;
+			return -EAGAIN;
+		}
+		if (memcmp(watch, &now, sizeof(now)))
+			return in_use(dev);
 	}
 	if (sync_cmpxchg(&own->arbiter, arbiter, dev->epoch) != arbiter)
 		return in_use(dev);
@@ -135,18 +156,27 @@ static int section_take(struct vmshm_dev *dev)
 	shared_store(&own->epoch, dev->epoch);
 	shared_store(&own->state, VMSHM_SECTION_UP);
 	shared_store(&own->magic, VMSHM_SECTION_MAGIC);
+	dev->complaint = NULL;
 	dev->taken = true;
 	return 0;
 }
 
-/* What the module knows of the memory ends; who holds pages of it may go on. */
+/* No process has the memory any more: is there anybody who has pages of it? */
+static void take_mappings(struct vmshm_dev *dev)
+{
+	vmshm_zap(dev, 0, dev->bytes);
+	if (!vmshm_pins(dev))
+		return;
+	dev->old_pins = true;
+	dev->old_pins_at = 0;
+}
+
+/* What the module knows of the memory ends. */
 static void drop(struct vmshm_dev *dev)
 {
 	vmshm_pins_forget(dev);
-	vmshm_zap(dev, 0, dev->bytes);
 	vmshm_header_drop(dev);
 	dev->expelled_by = 0;
-	dev->old_pins = dev->features & VMSHM_FEATURE_PAGES;
 }
 
 void vmshm_section_shut(struct vmshm_dev *dev)
@@ -157,8 +187,11 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 		return;
 	list_for_each_entry(file, &dev->files, list)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
-	if (dev->pin_slot != VMSHM_NO_SLOT)
-		vmshm_slot_drop(dev, dev->pin_slot);
+	take_mappings(dev);
+	vmshm_pins_look(dev);
+	/* Where others' windows are pinned yet the slot stays, and lists them, until the VM is gone or has
+	 * its section anew.
+	 */
 	if (dev->taken)
 		shared_store(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
 	drop(dev);
@@ -225,6 +258,7 @@ void vmshm_section_lost(struct vmshm_dev *dev)
 
 	if (!dev->usable)
 		return;
+	take_mappings(dev);
 	list_for_each_entry(file, &dev->files, list) {
 		if (file->slot == VMSHM_NO_SLOT)
 			continue;
@@ -320,57 +354,52 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	return 0;
 }
 
-/* May the memory be used from now on? A VM that travels finds another one where it arrives. */
-static bool is_granted(struct vmshm_dev *dev)
-{
-	const u32 wanted = VMSHM_STATE_ATTACHED | VMSHM_STATE_IN_USE;
-	u32 state;
-
-	if (!dev->generation)
-		return true;
-	state = vmshm_reg(dev, VMSHM_REG_STATE);
-	if (!(state & VMSHM_STATE_IN_USE)) {
-		vmshm_reg_set(dev, VMSHM_REG_REATTACH, dev->generation);
-		state = vmshm_reg(dev, VMSHM_REG_STATE);
-	}
-	return (state & (wanted | VMSHM_STATE_DETACH_WANTED)) == wanted &&
-	       vmshm_reg(dev, VMSHM_REG_GENERATION) == dev->generation;
-}
-
-/* Does somebody hold pages from before the memory went? He would read what comes to lie there. */
-static bool is_held(struct vmshm_dev *dev)
-{
-	if (dev->old_pins)
-		dev->old_pins = vmshm_is_pinned(dev, 0, dev->bytes);
-	return dev->old_pins;
-}
-
-int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
+static int try_join(struct vmshm_file *file, struct vmshm_join *join, struct watch *watch)
 {
 	struct vmshm_dev *dev = file->dev;
 	int rc;
 
+	if (vmshm_is_away(dev) || dev->leaving)
+		return -ENODEV;
 	if (file->slot != VMSHM_NO_SLOT)
 		return -EISCONN;
-	if (dev->leaving || !is_granted(dev))
-		return -ENODEV;
 	/* While nobody used the module, somebody without it may have taken the section. */
 	if (vmshm_is_expelled(dev)) {
 		if (dev->members)
 			return -EHOSTDOWN;
 		vmshm_expel(dev);
 	}
-	if (is_held(dev))
+	rc = vmshm_take_up(dev);
+	if (rc)
+		return rc;
+	/* Known already: but does the host leave it to us? Is there anybody who has pages from before? */
+	if (vmshm_is_held(dev))
 		return -EBUSY;
-	rc = vmshm_header_read(dev);
-	if (!rc && !dev->taken)
-		rc = section_take(dev);
+	if (!vmshm_claim(dev))
+		return -ENODEV;
+	if (!dev->taken)
+		rc = section_take(dev, watch);
 	if (rc)
 		return rc;
 	vmshm_reap(dev);
 	rc = slot_take(file, join);
 	if (!rc)
 		mod_delayed_work(system_wq, &dev->beat, 0);
+	return rc;
+}
+
+int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
+{
+	struct vmshm_dev *dev = file->dev;
+	struct watch watch = {};
+	int rc, seen = 0;
+
+	do {
+		down_write(&dev->lock);
+		rc = seen == -EADDRINUSE ? in_use(dev) : seen ? seen : try_join(file, join, &watch);
+		up_write(&dev->lock);
+		seen = rc == -EAGAIN ? watch_section(dev, &watch) : 0;
+	} while (rc == -EAGAIN);
 	return rc;
 }
 

@@ -12,7 +12,8 @@
  * - the header, or the tables at the start of a section: read-only, for anybody who could open the
  *   device;
  * - an own window: read-write;
- * - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write.
+ * - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write, where
+ *   stores arrive: one of another VM only without VMSHM_FEATURE_WRITE_WINDOWS.
  *   Anything else is refused with EACCES. When the right to a window ends (release, unplugging,
  *   detach) while it is mapped, the next access gives SIGBUS.
  *
@@ -36,7 +37,8 @@ enum {
 };
 
 /* Any process that opened the device. Errors: EPROTO (no usable header in the segment; the kernel
- * log names the field), ENXIO (this VM's id is unknown, or not in the segment's table).
+ * log names the field), ENXIO (this VM's id is unknown, or not in the segment's table), ENODEV and
+ * EBUSY as with JOIN.
  */
 struct vmshm_describe {
 	__u32 uapi;			/* VMSHM_UAPI_VERSION of the module */
@@ -58,7 +60,7 @@ struct vmshm_describe {
 /* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
  * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), ENODEV (also while the
  * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
- * that lay there before the host took the memory: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
+ * that lay there before the memory was lost: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
  * marked this VM as gone), EINTR, EPROTO, ENXIO.
  * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables.
  */

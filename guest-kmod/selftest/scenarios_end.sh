@@ -82,12 +82,15 @@ taken_away() { # TAKE GIVE
     expect x close ok && expect b close ok && expect n "alloc 1 private" ok
 }
 
-# With all files closed the number is free again.
+is_first_again() {
+    in_guest 0 "echo 1 >$device/remove; echo 1 >$pci/rescan" || return 1
+    within 2000 in_guest 0 'ls /dev/vmshm0 && chgrp 1000 /dev/vmshm0 && chmod 660 /dev/vmshm0' >"$work/out" 2>&1
+}
+
+# With all files closed the number is free again; the processes take a moment to end.
 number_is_free_again() {
     dismiss_all
-    in_guest 0 "echo 1 >$device/remove; echo 1 >$pci/rescan" || return 1
-    within 5000 in_guest 0 'ls /dev/vmshm0 && chgrp 1000 /dev/vmshm0 && chmod 660 /dev/vmshm0' \
-        >"$work/out" 2>&1 || { in_guest 0 'ls /dev/vmshm*' >>"$work/why" 2>&1; return 1; }
+    within 20000 is_first_again || { in_guest 0 'ls /dev/vmshm*' >>"$work/why" 2>&1; return 1; }
     agent a 0 1000
     expect a open ok && expect a "join 1" ok
 }
@@ -105,6 +108,8 @@ removed() {
     in_guest 0 "test ! -e $pci/devices/$1"
 }
 
+# The device goes without its memory's pages, which stay until they are let go, at addresses that nobody
+# gets.
 unplug_while_pinned() {
     local slot
     agent a 0 1000
@@ -118,15 +123,40 @@ unplug_while_pinned() {
         expect a "pin w" ok || return 1
     slot=$(in_guest 0 "basename $device")
     in_guest 0 "(echo 1 >$device/remove) </dev/null >/dev/null 2>&1 &" || return 1
-    sleep 4
-    within 4000 logged 0 "memory of the segment is pinned" || return 1
-    if removed "$slot"; then
-        echo "the device went while its memory is pinned" >>"$work/why"
+    within 20000 removed "$slot" && logged 0 "memory of the segment is pinned" &&
+        within 3000 in_guest 0 'grep -q "vmshm, pinned" /proc/iomem' || return 1
+    if in_guest 0 'rmmod vmshm' >"$work/out" 2>&1; then
+        echo "unloaded while the segment's memory is pinned" >>"$work/why"
         return 1
     fi
-    expect a "read w" SIGBUS &&
-        expect a "unpin" "ok value=0x2a" && within 3000 removed "$slot" || return 1
+    expect a "read w" SIGBUS || return 1
+    # Elsewhere, if there is room.
     in_guest 0 "echo 1 >$pci/rescan"
+    expect a "unpin" ok && within 3000 logged 0 "the last pinned page of the segment was released" || return 1
+    if in_guest 0 'grep "vmshm, pinned" /proc/iomem' >>"$work/why" 2>&1; then
+        return 1
+    fi
+    number_is_free_again
+}
+
+# A driver that is unbound leaves its device where it is: nobody else gets it.
+unbind_while_pinned() {
+    agent a 0 1000
+    expect a open ok && expect a describe ok || return 1
+    if ! (($(value features) & 8)); then
+        echo "the memory has no struct pages" >"$work/why"
+        return 77
+    fi
+    expect a "join 1" ok && expect a "alloc 4000000 private" ok &&
+        expect a "map w $(value offset) 4000000 w" ok && expect a "fill w 0x2a" ok &&
+        expect a "pin w" ok || return 1
+    limit=60 in_guest 0 "basename $device >$pci/drivers/vmshm/unbind" || return 1
+    if in_guest 0 "basename $device >$pci/drivers/vmshm/bind" >"$work/out" 2>&1; then
+        echo "bound again while its memory is pinned" >>"$work/why"
+        return 1
+    fi
+    expect a "unpin" "ok value=0x2a" && within 3000 logged 0 "the last pinned page of the segment was released" &&
+        in_guest 0 "basename $device >$pci/drivers/vmshm/bind" || return 1
     number_is_free_again
 }
 
@@ -206,4 +236,29 @@ power_loss() {
     [[ $(value offset) == "$closed_at" ]] || { echo "not handed out again: $reply" >>"$work/why"; return 1; }
     expect x "map n $closed_at $length r" ok && expect x "check n 0" ok &&
         expect x "check p 0x28" ok && expect x "release 1 $yindex" ok && expect x "read p" SIGBUS
+}
+
+# ------------------------------------------------------------------ switched off, at the very end
+
+is_off() { # K
+    "$vmlab" status --name "$lab" >"$work/out" 2>&1 || true
+    grep -q -- "-$1 .* down\$" "$work/out"
+}
+
+switched_off_while_pinned() {
+    agent a 0 1000
+    expect a open ok && expect a describe ok || return 1
+    if ! (($(value features) & 8)); then
+        echo "the memory has no struct pages" >"$work/why"
+        return 77
+    fi
+    expect a "join 1" ok && expect a "alloc 4000000 private" ok &&
+        expect a "map w $(value offset) 4000000 w" ok && expect a "fill w 0x2a" ok &&
+        expect a "pin w" ok || return 1
+    kernels_sound || return 1
+    up_guests=()
+    in_guest 0 'echo o >/proc/sysrq-trigger' || true
+    within 30000 is_off 0 || { cat "$work/out" >>"$work/why"; return 1; }
+    # the others are told
+    [[ $(peek $(($(peek 0x400 8) + 12)) 4) == 2 ]] || { echo "its section says that it is up" >>"$work/why"; return 1; }
 }

@@ -371,6 +371,39 @@ static void mprotect_to_and_fro(void)
     }
 }
 
+static long faults(void);
+
+/* A mapping that is split, by one who did not join, costs nobody else his entries. */
+static void a_split_costs_others_nothing(void)
+{
+    struct st_member reader, splitter;
+    const uint8_t *mine;
+    uint8_t *theirs;
+    uint64_t bytes;
+    long before;
+
+    st_visitor(&reader);
+    /* a page less, so that the entries are small */
+    bytes = vmshm_heap_offset(&reader.header) - ST_PAGE;
+    mine = st_map(&reader, st_entry(&reader, 0)->offset, bytes, PROT_READ);
+    st_visitor(&splitter);
+    theirs = st_map(&splitter, st_entry(&splitter, 0)->offset, bytes, PROT_READ);
+    for (uint64_t i = 0; i < bytes; i += ST_PAGE) {
+        SAME(0, st_try_read(mine + i));
+        SAME(0, st_try_read(theirs + i));
+    }
+    before = faults();
+    CHECK(0 == munmap(theirs + 16 * ST_PAGE, ST_PAGE));
+    CHECK(0 == mprotect(theirs + 2 * ST_PAGE, ST_PAGE, PROT_NONE));
+    for (uint64_t i = 0; i < bytes; i += ST_PAGE) {
+        SAME(0, st_try_read(mine + i));
+    }
+    /* the stack's, at most */
+    if (faults() - before > 2) {
+        st_fail(__FILE__, __LINE__, "%ld page faults after another's split", faults() - before);
+    }
+}
+
 static long faults(void)
 {
     struct rusage r;
@@ -507,6 +540,7 @@ static const struct st_test tests[] = {
     { "munmap-of-a-part", munmap_of_a_part },
     { "mprotect-to-and-fro", mprotect_to_and_fro },
     { "entries-of-2-mib", entries_of_2_mib },
+    { "a-split-costs-others-nothing", a_split_costs_others_nothing },
     { "sigbus-after-the-release", sigbus_after_the_release },
     { "sigbus-after-the-leave", sigbus_after_the_leave },
     { NULL, NULL },

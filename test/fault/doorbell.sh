@@ -53,5 +53,22 @@ expect "it hears b" a until_ 20 console_has a '^heard ' $((heard + 3))
 before=$(interrupts a)
 expect "another process starts in b" b order b '/mover &'
 expect "it interrupts a" a until_ 20 more_interrupts a "$before"
+
+# Of a peer that rings without end a guest takes note now and then: each look is a beat of its heart.
+storm() {
+    local before after start end
+    start=$(date +%s%3N)
+    before=$(section 0 heartbeat)
+    "$(dirname "$0")/ringer.py" "$work/server" 5 >"$work/rung" 2>&1 || { cat "$work/rung" >>"$work/console-a"; return 1; }
+    after=$(section 0 heartbeat)
+    end=$(date +%s%3N)
+    echo "rung $(<"$work/rung") times, looked $((after - before)) times in $((end - start)) ms" | tee -a "$work/console-a"
+    # it looks every 12 ms at most, where the clock ticks 250 times a second
+    ((after > before && after - before < (end - start) / 8 + 20))
+}
+expect "a storm of bells makes a look a hundred times a second at most" a storm
+before=$(interrupts a)
+expect "and one more process in b" b order b '/mover &'
+expect "interrupts it as before" a until_ 20 more_interrupts a "$before"
 consoles_are_sound
 closing_line

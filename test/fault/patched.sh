@@ -111,16 +111,54 @@ nobody_joins_meanwhile() {
         expect late leave ok
 }
 
-# A page that a pipe still has would show what comes to lie there afterwards.
-nobody_joins_above_pins() {
+guest_logged() { # TEXT
+    "$vmlab" ssh --name "$lab" 1 -- dmesg >"$work/dmesg" 2>&1
+    grep -qF -- "$1" "$work/dmesg"
+}
+
+# A page that a pipe still has would show what comes to lie there afterwards: the host gets nothing before.
+nothing_pinned_is_let_go() { # OWNER AGENT: a window of OWNER's, of which AGENT has a page pinned
+    expect "$2" "pin w" ok && host_says detach true && expect stays leave ok && expect late leave ok &&
+        until_ 20 guest_logged "1 pages of it are pinned" || return 1
+    sleep 2
+    attached_is true || { echo "the device has let go of a page that is pinned" >>"$work/why"; return 1; }
+    expect late "join 7" ENODEV && expect late describe ENODEV && expect "$2" "read w" SIGBUS &&
+        expect "$2" unpin "ok value=0x2a" && until_ 20 attached_is false && host_says detach false &&
+        until_ 20 attached_is true && hears_of_memory late && expect late "join 7" ok &&
+        expect late "alloc 65536 private" ok && expect stays "join 7" ok
+    "$vmlab" ssh --name "$lab" 1 -- dmesg -C
+}
+
+own_pins() {
     local offset
-    expect stays "alloc 65536 private" ok || return 1
+    expect late "join 7" ok && expect stays "alloc 65536 private" ok || return 1
     offset=$(value offset)
-    expect stays "map w $offset 65536 w" ok && expect stays "fill w 42" ok && expect stays "pin w" ok &&
-        host_says detach true && expect stays leave ok && until_ 20 attached_is false &&
-        host_says detach false && attached_is true && hears_of_memory late || return 1
-    expect late "join 7" EBUSY && expect stays unpin ok && expect late "join 7" ok &&
-        expect late "alloc 65536 private" ok
+    expect stays "map w $offset 65536 w" ok && expect stays "fill w 42" ok && nothing_pinned_is_let_go stays stays
+}
+
+# Nor of another VM's window, which that one must not hand out meanwhile.
+pins_of_another_vm() {
+    local offset index slot
+    expect other open ok && expect other "join 7" ok || return 1
+    slot=$(value slot)
+    expect other "alloc 65536 private" ok || return 1
+    offset=$(value offset) index=$(value index)
+    expect other "map w $offset 65536 w" ok && expect other "fill w 42" ok &&
+        expect late "find 0 $slot $index 7" ok && expect late "map w $offset 65536 r" ok &&
+        nothing_pinned_is_let_go other late
+}
+
+# A store to another VM's open window would be lost, and cost an exit.
+found_open_is_read_only() {
+    local offset index slot
+    expect other "proc 0 0" ok && expect other leave ok && expect other "join 7" ok || return 1
+    slot=$(value slot)
+    expect other "alloc 65536 open" ok || return 1
+    offset=$(value offset) index=$(value index)
+    expect other "map o $offset 65536 w" ok && expect other "fill o 42" ok &&
+        expect late "find 0 $slot $index 7" "ok index=$index offset=$offset length=65536 kind=1" &&
+        expect late "map o $offset 65536 w" EACCES && expect late "map o $offset 65536 r" ok &&
+        expect late "check o 42" ok && expect late "write o 1" SIGSEGV && expect other "check o 42" ok
 }
 
 scenario() { # TEXT FUNCTION
@@ -138,7 +176,10 @@ make -C "$top/guest-kmod/selftest" OUT="$work/selftest" "$work/selftest/agent" >
 agent stays 1 1000
 agent late 1 1000
 scenario "nobody joins while the host asks for the memory" nobody_joins_meanwhile
-scenario "nobody joins while pages are pinned from before" nobody_joins_above_pins
+agent other 0 1000
+scenario "the host does not get what is pinned" own_pins
+scenario "nor another VM's window that is pinned" pins_of_another_vm
+scenario "another VM's open window is read-only, where the device guards it" found_open_is_read_only
 dismiss_all
 
 carried "a job runs" "$lab_segment" 500 100000 guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true

@@ -269,6 +269,8 @@ scenario "a segment that comes later" segment_comes_later
 scenario "two segments in one guest" two_segments
 scenario "limits by default" limits_by_default
 scenario "holders of slots and windows" holders
+scenario "a container's node opens it first" node_of_a_container
+scenario "watching an earlier boot's section holds nobody up" watching_holds_nobody_up
 
 # Two programs at a time, one in each guest. In guest 0 the memory has struct pages, if the kernel can do
 # that, in guest 1 it has none: what maps and what races is run in both.
@@ -370,9 +372,11 @@ scenario "reloaded, the module has a new epoch" reload_makes_an_epoch
 scenario "the device is unplugged and plugged in" unplug
 scenario "the driver is unbound and bound" unbind
 scenario "the device is unplugged while its memory is pinned" unplug_while_pinned
+scenario "the driver is unbound while its memory is pinned" unbind_while_pinned
 scenario "the device is unplugged under load" unplug_under_load
 if wanted kmemleak && in_guest 0 'test -e /sys/kernel/debug/kmemleak' >/dev/null 2>&1; then
     scenario "kmemleak finds nothing" no_leaks
 fi
 scenario "a guest loses its power" power_loss
+scenario "a guest is switched off while its memory is pinned" switched_off_while_pinned
 closing_line

@@ -9,6 +9,9 @@
 #include "vmshm_layout.h"
 #include "vmshm_uapi.h"
 
+#define OLD_PINS "a process, a device or a pipe of this VM still has pages pinned that lay there before " \
+                 "the host took its memory back; it has to let go of them"
+
 _Static_assert(VMSHM_NO_WINDOW == VMSHM_ANY_WINDOW, "one number for no window");
 
 /* Only waiting can be interrupted, and an allocation by a deadly signal. */
@@ -55,6 +58,8 @@ int vmshm_kmod_probe(struct vmshm_segment *s, uint64_t *bytes, struct vmshm_erro
     case ENODEV:
         return vmshm_fail(e, VMSHM_ERR_ABSENT, path, "segment", "the device was unplugged, or the "
                           "host has its memory back");
+    case EBUSY:
+        return vmshm_fail(e, VMSHM_ERR_ABSENT, path, "segment", OLD_PINS);
     default:
         return VMSHM_ERR_ABSENT;
     }
@@ -133,9 +138,7 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
             return vmshm_fail(e, VMSHM_ERR_MARKED, m->segment.path, "mark", "the host has marked "
                               "this VM (%u) as gone", m->segment.id.vm);
         case EBUSY:
-            return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", "a process, a "
-                              "device or a pipe of this VM still has pages pinned that lay there "
-                              "before the host took its memory back; it has to let go of them");
+            return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", OLD_PINS);
         default:
             return vmshm_fail_errno(e, m->segment.path, "join", "the kernel module's join");
         }

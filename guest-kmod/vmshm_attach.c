@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The segment as the host gives and takes it, where the device can do that.
+ *
+ * Claimed (STATE: in use) while anybody may look at the memory: from the first look at the header on. The
+ * VM cannot be migrated then. Where it is not claimed BAR 2 may read as ones.
+ *
+ * The host is told that the memory is free (DETACH_ACK) when no process has it and no page of it is pinned:
+ * whoever has one pinned would read, or a device write, what lies there after the migration.
+ */
+#include <linux/jiffies.h>
+#include <linux/moduleparam.h>
+
+#include "vmshm.h"
+#include "vmshm_registers.h"
+
+static unsigned int detach_seconds = 10;
+module_param(detach_seconds, uint, 0644);
+MODULE_PARM_DESC(detach_seconds,
+		 "how long processes have to leave the segment when the host wants it back; then their mappings are taken (default: 10)");
+
+bool vmshm_claim(struct vmshm_dev *dev)
+{
+	const u32 wanted = VMSHM_STATE_ATTACHED | VMSHM_STATE_IN_USE;
+	u32 state;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (!dev->generation)
+		return true;
+	state = vmshm_reg(dev, VMSHM_REG_STATE);
+	if (!(state & VMSHM_STATE_IN_USE)) {
+		vmshm_reg_set(dev, VMSHM_REG_REATTACH, dev->generation);
+		state = vmshm_reg(dev, VMSHM_REG_STATE);
+	}
+	return (state & (wanted | VMSHM_STATE_DETACH_WANTED)) == wanted &&
+	       vmshm_reg(dev, VMSHM_REG_GENERATION) == dev->generation;
+}
+
+int vmshm_take_up(struct vmshm_dev *dev)
+{
+	int rc;
+
+	if (dev->usable)
+		return 0;
+	if (vmshm_is_held(dev))
+		return -EBUSY;
+	if (!vmshm_claim(dev))
+		return -ENODEV;
+	rc = vmshm_header_read(dev);
+	if (rc)
+		vmshm_unclaim(dev);
+	return rc;
+}
+
+void vmshm_unclaim(struct vmshm_dev *dev)
+{
+	if (!dev->generation || dev->taken || vmshm_is_away(dev) ||
+	    (dev->usable && !list_empty(&dev->files)))
+		return;
+	vmshm_section_lost(dev);
+	if (!vmshm_is_held(dev))
+		vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, dev->generation);
+}
+
+bool vmshm_is_held(struct vmshm_dev *dev)
+{
+	if (!dev->old_pins)
+		return false;
+	dev->old_pins = vmshm_still_pinned(dev);
+	return dev->old_pins;
+}
+
+/* What the acknowledgement waits for. */
+static void tell_host(struct vmshm_dev *dev, u32 processes, u32 pages)
+{
+	if (dev->told_processes != processes)
+		vmshm_reg_set(dev, VMSHM_REG_WAITS_PROCESSES, processes);
+	if (dev->told_pages != pages)
+		vmshm_reg_set(dev, VMSHM_REG_WAITS_PAGES, pages);
+	if (pages && !dev->told_pages)
+		dev_warn(&dev->pdev->dev,
+			 "the host wants the memory back, and %u pages of it are pinned (by RDMA, a pipe, a GPU): it gets it when they are not\n",
+			 pages);
+	dev->told_processes = processes;
+	dev->told_pages = pages;
+}
+
+/* From here on nobody maps anything, and what is pinned can only become less. The section stays ours: what
+ * others lent us stays listed as read.
+ */
+static void let_go(struct vmshm_dev *dev)
+{
+	struct vmshm_file *file;
+
+	if (dev->members)
+		dev_warn(&dev->pdev->dev,
+			 "%u processes did not leave within %u s: their mappings are taken\n",
+			 dev->members, detach_seconds);
+	dev->letting_go = true;
+	list_for_each_entry(file, &dev->files, list)
+		vmshm_leave(file, VMSHM_PROC_DEAD);
+	vmshm_zap(dev, 0, dev->bytes);
+}
+
+static void attach_changed(struct vmshm_dev *dev, u32 generation, u32 state)
+{
+	/* Other memory than before, or none: what was known of it holds no more. */
+	vmshm_section_lost(dev);
+	dev->generation = generation;
+	dev->detach_by = 0;
+	dev->letting_go = false;
+	dev->told_processes = dev->told_pages = 0;
+	dev->detached = !(state & VMSHM_STATE_ATTACHED);
+	/* Gone without our word: the device was reset while the VM slept. */
+	vmshm_notify(dev, dev->detached ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
+}
+
+/* Who left because the host wished it can come back. */
+static void detach_withdrawn(struct vmshm_dev *dev)
+{
+	if (!dev->detach_by)
+		return;
+	dev->detach_by = 0;
+	dev->letting_go = false;
+	dev->told_processes = dev->told_pages = 0;
+	vmshm_notify_outside(dev, VMSHM_EVENT_ATTACH);
+}
+
+void vmshm_attach_look(struct vmshm_dev *dev)
+{
+	const u32 state = vmshm_reg(dev, VMSHM_REG_STATE);
+	const u32 generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
+	u32 pages;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (generation != dev->generation)
+		attach_changed(dev, generation, state);
+	if (dev->detached)
+		return;
+	if (!(state & VMSHM_STATE_DETACH_WANTED)) {
+		detach_withdrawn(dev);
+		return;
+	}
+	if (!dev->detach_by) {
+		dev->detach_by = (jiffies + READ_ONCE(detach_seconds) * HZ) | 1;
+		vmshm_notify(dev, VMSHM_EVENT_DETACH);
+	}
+	if (dev->members && time_before(jiffies, dev->detach_by)) {
+		tell_host(dev, dev->members, 0);
+		return;
+	}
+	if (!dev->letting_go)
+		let_go(dev);
+	pages = vmshm_pins(dev) + vmshm_is_held(dev);
+	tell_host(dev, 0, pages);
+	if (pages)
+		return;
+	vmshm_section_shut(dev);
+	vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, generation);
+	dev->generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
+	dev->detached = true;
+	dev->detach_by = 0;
+	dev->letting_go = false;
+}

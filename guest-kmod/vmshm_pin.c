@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Pages that somebody holds: RDMA, a pipe, a GPU, another process that copies. Each has one reference of its
+ * own; who pins it has another. Pins outlive mappings; without a mapping none come.
+ */
+#include <linux/mm.h>
+
+#include "vmshm.h"
+
+static bool page_is_pinned(unsigned long pfn)
+{
+	return page_ref_count(pfn_to_page(pfn)) > 1;
+}
+
+u64 vmshm_first_pin(const struct vmshm_dev *dev, u64 offset, u64 end)
+{
+	if (!(dev->features & VMSHM_FEATURE_PAGES))
+		return end;
+	for (; offset < end; offset += PAGE_SIZE)
+		if (page_is_pinned((dev->phys + offset) >> PAGE_SHIFT))
+			return offset;
+	return end;
+}
+
+bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length)
+{
+	return vmshm_first_pin(dev, offset, offset + length) < offset + length;
+}
+
+bool vmshm_still_pinned(struct vmshm_dev *dev)
+{
+	const u64 piece = VMSHM_ALIGN_BYTES;
+
+	/* None of them can come: what lies before the first one need not be looked at again. */
+	while (dev->old_pins_at < dev->bytes) {
+		const u64 end = min(dev->old_pins_at + piece, dev->bytes);
+
+		dev->old_pins_at = vmshm_first_pin(dev, dev->old_pins_at, end);
+		if (dev->old_pins_at < end)
+			return true;
+		cond_resched();
+	}
+	return false;
+}
+
+static u32 pins_in(const struct vmshm_dev *dev, u64 offset, u64 length)
+{
+	unsigned long pfn = (dev->phys + offset) >> PAGE_SHIFT;
+	const unsigned long end = (dev->phys + offset + length) >> PAGE_SHIFT;
+	u32 pins = 0;
+
+	for (; pfn < end; pfn++)
+		pins += page_is_pinned(pfn);
+	return pins;
+}
+
+/* Another file, or a pin, before that one has the same window. */
+static bool is_listed(const struct list_head *found, const struct vmshm_found *f)
+{
+	const struct vmshm_found *other;
+
+	list_for_each_entry(other, found, list) {
+		if (other == f)
+			return false;
+		if (other->vm == f->vm && other->index == f->index)
+			return true;
+	}
+	return false;
+}
+
+static u32 pins_in_found(const struct vmshm_dev *dev, const struct list_head *found)
+{
+	const struct vmshm_found *f;
+	u32 pins = 0;
+
+	list_for_each_entry(f, found, list)
+		if (f->vm != dev->vm && !is_listed(found, f))
+			pins += pins_in(dev, f->offset, f->length);
+	return pins;
+}
+
+u32 vmshm_pins(const struct vmshm_dev *dev)
+{
+	const struct vmshm_file *file;
+	u32 pins, i;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (!dev->usable || !(dev->features & VMSHM_FEATURE_PAGES))
+		return 0;
+	pins = pins_in(dev, 0, VMSHM_HEADER_BYTES);
+	for (i = 0; i < dev->header.vms; i++)
+		pins += pins_in(dev, dev->sections[i].offset, vmshm_heap_offset(&dev->header));
+	for (i = 0; i < dev->header.windows; i++)
+		if (dev->windows[i].state != VMSHM_OWN_EMPTY)
+			pins += pins_in(dev, dev->windows[i].offset, dev->windows[i].length);
+	pins += pins_in_found(dev, &dev->pinned);
+	list_for_each_entry(file, &dev->files, list)
+		pins += pins_in_found(dev, &file->found);
+	return pins;
+}
