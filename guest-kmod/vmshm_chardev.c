@@ -128,9 +128,10 @@ static int find(struct vmshm_file *file, struct vmshm_find *f)
 	return f->flags ? -EINVAL : vmshm_find(file, f);
 }
 
-/* Lock held for writing. What every call but two needs. */
+/* What every call but two needs. */
 static int check_member(const struct vmshm_file *file)
 {
+	lockdep_assert_held(&file->dev->lock);
 	if (file->slot == VMSHM_NO_SLOT)
 		return -ENOTCONN;
 	return file->mm == current->mm ? 0 : -EPERM;

@@ -132,6 +132,7 @@ static void forget(struct vmshm_file *file, struct vmshm_found *f)
 	struct vmshm_dev *dev = file->dev;
 	bool kept;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_del(&f->list);
 	file->found_count--;
 	vmshm_zap(dev, f->offset, f->length);
@@ -148,6 +149,7 @@ void vmshm_pins_look(struct vmshm_dev *dev)
 	struct vmshm_found *f, *next, *other;
 	bool twice;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_for_each_entry_safe(f, next, &dev->pinned, list) {
 		if (vmshm_is_pinned(dev, f->offset, f->length))
 			continue;
@@ -227,6 +229,7 @@ int vmshm_find(struct vmshm_file *file, struct vmshm_find *find)
 	int rc = -ENOENT;
 	u32 i;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (find->vm >= dev->header.vms || find->slot >= dev->header.procs)
 		return -EINVAL;
 	if (find->index != VMSHM_ANY_WINDOW)

@@ -116,6 +116,7 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	u8 *image;
 	int rc;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (dev->usable)
 		return 0;
 	image = kmalloc(VMSHM_CHECKED_BYTES, GFP_KERNEL);

@@ -154,6 +154,7 @@ int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes)
 
 void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user)
 {
+	lockdep_assert_held_write(&dev->lock);
 	w->user = user;
 	dev->has.windows++;
 	dev->has.bytes += w->length;
@@ -167,6 +168,7 @@ void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w)
 {
 	struct vmshm_user *user = w->user;
 
+	lockdep_assert_held_write(&dev->lock);
 	w->user = NULL;
 	dev->has.windows--;
 	dev->has.bytes -= w->length;

@@ -42,13 +42,14 @@ static bool in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
 	return false;
 }
 
-/* Lock held. What the range is part of, as a whole. */
+/* What the range is part of, as a whole. */
 static union identity identify(const struct vmshm_file *file, u64 offset, u64 length)
 {
 	const struct vmshm_dev *dev = file->dev;
 	const struct vmshm_own_window *w;
 	const struct vmshm_found *f;
 
+	lockdep_assert_held(&dev->lock);
 	list_for_each_entry(w, &file->windows, of_file)
 		if (vmshm_range_inside(offset, length, w->offset, w->length))
 			return (union identity) { .kind = OF_OWN, .vm = dev->vm,
@@ -69,13 +70,14 @@ static bool can_store(const struct vmshm_dev *dev, const struct vmshm_found *f)
 	       (f->vm == dev->vm || !(dev->features & VMSHM_FEATURE_WRITE_WINDOWS));
 }
 
-/* Lock held. What the file may do with it now. */
+/* What the file may do with it now. */
 static enum right right_to(const struct vmshm_file *file, union identity id)
 {
 	const struct vmshm_dev *dev = file->dev;
 	const struct vmshm_own_window *w;
 	const struct vmshm_found *f;
 
+	lockdep_assert_held(&dev->lock);
 	if (vmshm_is_away(dev) || !dev->usable)
 		return RIGHT_NONE;
 	switch (id.kind) {

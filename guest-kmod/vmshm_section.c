@@ -69,6 +69,7 @@ void vmshm_changed(struct vmshm_dev *dev)
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	u32 vm, doorbell;
 
+	lockdep_assert_held_write(&dev->lock);
 	shared_store(&own->changes, READ_ONCE(own->changes) + 1);
 	if (!dev->msix)
 		return;
@@ -183,6 +184,7 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (!dev->usable)
 		return;
 	list_for_each_entry(file, &dev->files, list)
@@ -256,6 +258,7 @@ void vmshm_section_lost(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (!dev->usable)
 		return;
 	take_mappings(dev);
@@ -288,6 +291,7 @@ bool vmshm_is_expelled(const struct vmshm_dev *dev)
 
 void vmshm_expel(struct vmshm_dev *dev)
 {
+	lockdep_assert_held_write(&dev->lock);
 	if (vmshm_is_arbiter(dev))
 		vmshm_section_shut(dev);
 	else
@@ -299,6 +303,7 @@ u32 vmshm_slot_hold(struct vmshm_dev *dev)
 	static const u8 no_job[16];
 	const u32 slot = free_slot(dev, 0);
 
+	lockdep_assert_held_write(&dev->lock);
 	if (slot != VMSHM_NO_SLOT)
 		slot_publish(dev, slot, 0, GLOBAL_ROOT_UID, 0, no_job);
 	return slot;
@@ -394,6 +399,7 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 	struct watch watch = {};
 	int rc, seen = 0;
 
+	lockdep_assert_held_write(&dev->lock);
 	do {
 		down_write(&dev->lock);
 		rc = seen == -EADDRINUSE ? in_use(dev) : seen ? seen : try_join(file, join, &watch);
@@ -407,6 +413,7 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 {
 	struct vmshm_dev *dev = file->dev;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (file->slot == VMSHM_NO_SLOT)
 		return;
 	vmshm_found_release_all(file);
@@ -426,6 +433,7 @@ void vmshm_reap(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_for_each_entry(file, &dev->files, list)
 		if (file->slot != VMSHM_NO_SLOT && !atomic_read(&file->mm->mm_users))
 			vmshm_leave(file, VMSHM_PROC_DEAD);

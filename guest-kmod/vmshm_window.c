@@ -224,7 +224,7 @@ static u64 find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
 	return vmshm_range_inside(at, bytes, heap, end - heap) ? at : 0;
 }
 
-/* Lock held for writing. The window is taken, but nobody sees it yet. */
+/* The window is taken, but nobody sees it yet. */
 static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
@@ -233,6 +233,7 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	int rc;
 	u32 i;
 
+	lockdep_assert_held_write(&dev->lock);
 	/* Beyond the section's length rounding up could wrap around to nothing. */
 	if (alloc->bytes > dev->sections[dev->vm].length)
 		return -ENOSPC;
@@ -262,13 +263,13 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	return 0;
 }
 
-/* Without success the lock is not held afterwards, else it is for writing. What is in quarantine is looked
- * at as a whole only when there is nothing else, and others get the lock in between.
+/* Without success the lock is not held afterwards, else it is for writing. Some that were held are looked at
+ * anew, all of them only when there is nothing else; others get the lock in between.
  */
 static int reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
-	bool more, all = false;
+	bool again = true, all = false;
 	int rc;
 
 	for (;;) {
@@ -277,17 +278,18 @@ static int reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc
 		     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : 0;
 		if (rc)
 			break;
-		if (!all)
-			vmshm_window_look_again(dev, LOOK_AGAIN);
-		more = vmshm_window_collect(dev);
-		rc = reserve(file, alloc);
-		if (!rc)
-			return 0;
-		if ((rc != -ENOSPC && rc != -EDQUOT) || (all && !more))
-			break;
-		if (!all)
-			vmshm_window_look_again(dev, dev->header.windows);
-		all = true;
+		if (again)
+			vmshm_window_look_again(dev, all ? dev->header.windows : LOOK_AGAIN);
+		again = false;
+		if (!vmshm_window_collect(dev)) {
+			rc = reserve(file, alloc);
+			if (!rc)
+				return 0;
+			if (all || (rc != -ENOSPC && rc != -EDQUOT))
+				break;
+			again = true;
+			all = true;
+		}
 		up_write(&dev->lock);
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -304,11 +306,12 @@ struct reserved {
 	u32 generation;
 };
 
-/* Lock held. Is it still the same window? Another thread may have left the segment, the host may have
+/* Is it still the same window? Another thread may have left the segment, the host may have
  * taken it back.
  */
 static bool is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 {
+	lockdep_assert_held(&dev->lock);
 	return !dev->gone && !dev->detached && dev->usable && dev->epoch == r->epoch &&
 	       r->index < dev->header.windows &&
 	       dev->windows[r->index].state == VMSHM_OWN_ZEROING &&
@@ -338,13 +341,13 @@ static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64
 	return rc;
 }
 
-/* Lock held for writing. */
 static void show(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w = &dev->windows[index];
 	struct vmshm_window *shared = vmshm_window_of(dev, dev->vm, index);
 
+	lockdep_assert_held_write(&dev->lock);
 	WRITE_ONCE(shared->generation, w->generation);
 	WRITE_ONCE(shared->offset, w->offset);
 	WRITE_ONCE(shared->length, w->length);
@@ -413,6 +416,7 @@ int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r)
 {
 	struct vmshm_own_window *w = own_window(file, r->index);
 
+	lockdep_assert_held_write(&file->dev->lock);
 	if (!w)
 		return -ENOENT;
 	r->offset = w->offset;
@@ -434,6 +438,7 @@ int vmshm_window_publish(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (!own_window(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
 		return -ENOENT;
 	shared_store(&vmshm_proc_of(dev, dev->vm, file->slot)->window, index);
