@@ -170,6 +170,8 @@ is_untouched() {
 
 # The first device of the guest holds something else.
 foreign_device() {
+    local limit=60
+    in_guest 0 "basename $foreign >$pci/drivers_probe" >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
     is_untouched && logged 0 "holds no vmshm segment: left alone" || return 1
     if [[ $(in_guest 0 'echo /dev/vmshm*') != /dev/vmshm0 ]]; then
         echo "guest 0 has $(in_guest 0 'echo /dev/vmshm*')" >>"$work/why"
@@ -181,7 +183,8 @@ foreign_device() {
     in_guest 0 "modprobe pci-stub && basename $foreign >/tmp/name && echo pci-stub >$foreign/driver_override &&
         cat /tmp/name >$pci/drivers_probe && test $foreign/driver -ef $pci/drivers/pci-stub &&
         cat /tmp/name >$pci/drivers/pci-stub/unbind && echo >$foreign/driver_override &&
-        modprobe -r pci-stub" >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+        modprobe -r pci-stub" >"$work/out" 2>&1 ||
+        { { echo "another driver cannot have it:"; cat "$work/out"; } >>"$work/why"; return 1; }
     is_untouched
 }
 

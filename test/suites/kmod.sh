@@ -129,6 +129,7 @@ if [[ -n $kernel ]]; then
 fi
 if wanted build; then
     fetched "checkpatch.pl finds nothing" checkpatch
+    fetched "vmshm.ko for arm64, strictly" nice "$top/guest-kmod/build" --arm64 --strict "$work/arm64"
 fi
 try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict \
     ${for_build[@]+"${for_build[@]}"} "$work"
