@@ -21,17 +21,29 @@ static unsigned int process_slots = 1;
 module_param(process_slots, uint, 0644);
 MODULE_PARM_DESC(process_slots, "memberships that one process may have at a time (default: 1)");
 
-#define PERCENT(name, text, number)	\
-	static unsigned int name = number;	\
-	module_param(name, uint, 0644);	\
-	MODULE_PARM_DESC(name, text " (default: " #number ")")
+static unsigned int user_slots = 90;
+module_param(user_slots, uint, 0644);
+MODULE_PARM_DESC(user_slots, "percent of the section's process slots that one user may have (default: 90)");
 
-PERCENT(user_slots, "percent of the section's process slots that one user may have", 90);
-PERCENT(user_windows, "percent of the section's windows that one user may have", 90);
-PERCENT(user_bytes, "percent of the section's memory that one user may have", 90);
-PERCENT(all_slots, "percent of the section's process slots that all unprivileged users may have together", 100);
-PERCENT(all_windows, "percent of the section's windows that all unprivileged users may have together", 100);
-PERCENT(all_bytes, "percent of the section's memory that all unprivileged users may have together", 100);
+static unsigned int user_windows = 90;
+module_param(user_windows, uint, 0644);
+MODULE_PARM_DESC(user_windows, "percent of the section's windows that one user may have (default: 90)");
+
+static unsigned int user_bytes = 90;
+module_param(user_bytes, uint, 0644);
+MODULE_PARM_DESC(user_bytes, "percent of the section's memory that one user may have (default: 90)");
+
+static unsigned int all_slots = 100;
+module_param(all_slots, uint, 0644);
+MODULE_PARM_DESC(all_slots, "percent of the section's process slots that all unprivileged users may have together (default: 100)");
+
+static unsigned int all_windows = 100;
+module_param(all_windows, uint, 0644);
+MODULE_PARM_DESC(all_windows, "percent of the section's windows that all unprivileged users may have together (default: 100)");
+
+static unsigned int all_bytes = 100;
+module_param(all_bytes, uint, 0644);
+MODULE_PARM_DESC(all_bytes, "percent of the section's memory that all unprivileged users may have together (default: 100)");
 
 static u64 part(u64 whole, const unsigned int *percent)
 {

@@ -65,19 +65,20 @@ static enum look look_at(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 
 		if (w->readers)
 			return LOOK_HELD;
 		if (w->readers_seen < all) {
-			if (!is_reader(dev, vm))
+			if (!is_reader(dev, vm)) {
 				w->readers_seen = (vm + 1) * 2 * procs;
-			else if (is_read_by(dev, index, vm, w->readers_seen % procs))
+				continue;
+			}
+			if (is_read_by(dev, index, vm, w->readers_seen % procs))
 				return LOOK_HELD;
-			else
-				w->readers_seen++;
-		} else if (w->bytes_seen < w->length) {
-			if (vmshm_is_pinned(dev, w->offset + w->bytes_seen, PAGE_SIZE))
-				return LOOK_HELD;
-			w->bytes_seen += PAGE_SIZE;
-		} else {
-			return LOOK_FREE;
+			w->readers_seen++;
+			continue;
 		}
+		if (w->bytes_seen == w->length)
+			return LOOK_FREE;
+		if (vmshm_is_pinned(dev, w->offset + w->bytes_seen, PAGE_SIZE))
+			return LOOK_HELD;
+		w->bytes_seen += PAGE_SIZE;
 	}
 	return LOOK_UNFINISHED;
 }

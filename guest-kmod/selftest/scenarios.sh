@@ -267,6 +267,16 @@ holders() {
             "$work/out" && grep -qE "^window index=$open state=live .* uid=1000 slot=$slot readers=0\$" "$work/out" &&
         grep -qE '^user uid=1000 slots=1/16 windows=2/128 ' "$work/out" ||
         { cat "$work/out" >>"$work/why"; return 1; }
+    # the same through the tool, which finds the device by itself
+    limit=60 in_guest 0 "$ctl show" >"$work/out" 2>&1 && grep -q "^/dev/vmshm0 (kmod)" "$work/out" &&
+        grep -qE "^  window index=$closed state=quarantine .* held=1\\.$yslot\$" "$work/out" ||
+        { cat "$work/out" >>"$work/why"; return 1; }
+    limit=60 in_guest 0 "$ctl show --json /dev/vmshm0" >"$work/out" 2>&1 &&
+        [[ $(jq -r ".module[] | select(.kind == \"window\" and .index == \"$closed\").held" "$work/out") == "1.$yslot" ]] ||
+        { tail -n 60 "$work/out" >>"$work/why"; return 1; }
+    limit=60 in_guest 0 "setpriv --reuid 1000 --regid 1000 --clear-groups $ctl show" >"$work/out" 2>&1 &&
+        grep -q "^VM 0: up" "$work/out" && grep -q "is not shown: .* Only root can see it" "$work/out" ||
+        { cat "$work/out" >>"$work/why"; return 1; }
 }
 
 # ------------------------------------------------------------------ the header
