@@ -199,14 +199,8 @@ void vmshm_interrupt_again(struct vmshm_dev *dev);
 /* Any user can provoke it: it is logged once, until something else is the matter. `key` tells complaints
  * apart, by its address.
  */
-#define vmshm_complain(dev, key, ...) do {			\
-	const char *complaint_ = (key);				\
-								\
-	if ((dev)->complaint != complaint_) {			\
-		(dev)->complaint = complaint_;			\
-		dev_err(&(dev)->pdev->dev, __VA_ARGS__);	\
-	}							\
-} while (0)
+__printf(3, 4)
+void vmshm_complain(struct vmshm_dev *dev, const char *key, const char *format, ...);
 
 /* vmshm_inode.c: dev->inode. No lock is held. */
 int vmshm_inode_make(struct vmshm_dev *dev);

@@ -70,7 +70,7 @@ bool vmshm_is_held(struct vmshm_dev *dev)
 	return dev->old_pins;
 }
 
-/* What the acknowledgement waits for. */
+/* What DETACH_ACK waits for. */
 static void tell_host(struct vmshm_dev *dev, u32 processes, u32 pages)
 {
 	if (dev->told_processes != processes)
@@ -109,7 +109,8 @@ static void attach_changed(struct vmshm_dev *dev, u32 generation, u32 state)
 	dev->generation = generation;
 	dev->detach_by = 0;
 	dev->letting_go = false;
-	dev->told_processes = dev->told_pages = 0;
+	dev->told_processes = 0;
+	dev->told_pages = 0;
 	dev->detached = !(state & VMSHM_STATE_ATTACHED);
 	/* Gone without our word: the device was reset while the VM slept. */
 	vmshm_notify(dev, dev->detached ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
@@ -122,7 +123,8 @@ static void detach_withdrawn(struct vmshm_dev *dev)
 		return;
 	dev->detach_by = 0;
 	dev->letting_go = false;
-	dev->told_processes = dev->told_pages = 0;
+	dev->told_processes = 0;
+	dev->told_pages = 0;
 	vmshm_notify_outside(dev, VMSHM_EVENT_ATTACH);
 }
 

@@ -43,6 +43,20 @@ u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset)
 	return vmshm_reg(dev, offset) | (u64)vmshm_reg(dev, offset + 4) << 32;
 }
 
+void vmshm_complain(struct vmshm_dev *dev, const char *key, const char *format, ...)
+{
+	struct va_format text = { .fmt = format };
+	va_list args;
+
+	if (dev->complaint == key)
+		return;
+	dev->complaint = key;
+	va_start(args, format);
+	text.va = &args;
+	dev_err(&dev->pdev->dev, "%pV", &text);
+	va_end(args);
+}
+
 static void dev_free(struct kref *ref)
 {
 	struct vmshm_dev *dev = container_of(ref, struct vmshm_dev, ref);

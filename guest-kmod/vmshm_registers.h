@@ -26,7 +26,7 @@
 #define VMSHM_REG_DETACH_ACK	0x80	/* write the generation: we have let go */
 					/* without a request: we do not use it */
 #define VMSHM_REG_REATTACH	0x84	/* write the generation: we use it again */
-#define VMSHM_REG_WAITS_PROCESSES 0x88	/* write what the acknowledgement waits for */
+#define VMSHM_REG_WAITS_PROCESSES 0x88	/* write what DETACH_ACK waits for */
 #define VMSHM_REG_WAITS_PAGES	0x8c	/* pinned ones */
 #define VMSHM_REG_BYTES		0x100	/* of BAR 0 */
 
