@@ -158,7 +158,8 @@ struct vmshm_dev {
 	u64 seen[VMSHM_MAX_VMS];	/* what the last look at each VM gave */
 	struct delayed_work beat;
 	struct delayed_work linger;	/* unplugged, and pages are pinned */
-	struct resource range;		/* that they lie in, when the device is gone */
+	struct resource range;		/* that they lie in, while the driver is unbound */
+	struct resource *region;	/* the same when the device is gone */
 	bool holds_module;
 	wait_queue_head_t wait;
 	struct dentry *holders;

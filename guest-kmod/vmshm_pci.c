@@ -226,11 +226,14 @@ static void linger(struct work_struct *work)
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, linger);
 	struct pci_dev *pdev = dev->pdev;
 
-	/* Was it unplugged? Then the BAR is no more in which the range was reserved. */
+	/* Was it unplugged? Then the BAR is no more in which the range was reserved: now it is in what the
+	 * bus gives to others.
+	 */
 	pci_lock_rescan_remove();
-	if (!pdev->resource[2].parent && dev->range.parent == &pdev->resource[2]) {
+	if (!pdev->resource[2].parent && dev->range.parent) {
 		dev->range.parent = NULL;
-		if (insert_resource(&iomem_resource, &dev->range))
+		dev->region = request_mem_region(dev->phys, dev->bytes, dev->range.name);
+		if (!dev->region)
 			dev_warn(&pdev->dev, "pinned pages of the segment lie where another device is\n");
 	}
 	pci_unlock_rescan_remove();
@@ -240,6 +243,8 @@ static void linger(struct work_struct *work)
 	}
 	dev_info(&pdev->dev, "the last pinned page of the segment was released\n");
 	memory_unmap(dev);
+	if (dev->region)
+		release_mem_region(dev->phys, dev->bytes);
 	if (dev->range.parent)
 		release_resource(&dev->range);
 	pci_dev_put(pdev);
