@@ -34,7 +34,7 @@ void vmshm_notify_outside(struct vmshm_dev *dev, u32 events)
 }
 
 /* What a look at a VM comes to: differs whenever something happened there. */
-static u64 look(struct vmshm_dev *dev, u32 vm)
+static u64 vm_look(struct vmshm_dev *dev, u32 vm)
 {
 	const struct vmshm_section *s = vmshm_section_of(dev, vm);
 	const struct vmshm_vm_mark *mark = vmshm_mark_of(dev, vm);
@@ -46,13 +46,13 @@ static u64 look(struct vmshm_dev *dev, u32 vm)
 	return vmshm_fnv1a(VMSHM_FNV_START, parts, sizeof(parts));
 }
 
-static void look_around(struct vmshm_dev *dev)
+static void vms_look(struct vmshm_dev *dev)
 {
 	bool changed = false;
 	u32 vm;
 
 	for (vm = 0; vm < dev->header.vms; vm++) {
-		const u64 now = look(dev, vm);
+		const u64 now = vm_look(dev, vm);
 
 		changed |= now != dev->seen[vm];
 		dev->seen[vm] = now;
@@ -82,7 +82,7 @@ static void heed_expulsion(struct vmshm_dev *dev)
 	vmshm_expel(dev);
 }
 
-static void collect_all(struct vmshm_dev *dev)
+static void windows_collect(struct vmshm_dev *dev)
 {
 	bool more;
 
@@ -116,7 +116,7 @@ void vmshm_beat(struct work_struct *work)
 			vmshm_window_look_again(dev, dev->header.windows);
 		}
 		if (dev->usable && !dev->detached)
-			look_around(dev);
+			vms_look(dev);
 		/* A wish of the host must be seen also when nobody has the device open, and that
 		 * pages are pinned no more: their owner waits for it.
 		 */
@@ -125,7 +125,7 @@ void vmshm_beat(struct work_struct *work)
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}
 	up_write(&dev->lock);
-	collect_all(dev);
+	windows_collect(dev);
 }
 
 int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)

@@ -45,7 +45,7 @@ static unsigned int all_bytes = 100;
 module_param(all_bytes, uint, 0644);
 MODULE_PARM_DESC(all_bytes, "percent of the section's memory that all unprivileged users may have together (default: 100)");
 
-static u64 part(u64 whole, const unsigned int *percent)
+static u64 limit_part(u64 whole, const unsigned int *percent)
 {
 	return DIV_ROUND_UP_ULL(whole * min(READ_ONCE(*percent), 100U), 100);
 }
@@ -53,35 +53,35 @@ static u64 part(u64 whole, const unsigned int *percent)
 struct vmshm_limits vmshm_limits_of_user(const struct vmshm_dev *dev)
 {
 	return (struct vmshm_limits) {
-		.slots = part(dev->header.procs, &user_slots),
-		.windows = part(dev->header.windows, &user_windows),
-		.bytes = part(vmshm_heap_bytes(dev), &user_bytes),
+		.slots = limit_part(dev->header.procs, &user_slots),
+		.windows = limit_part(dev->header.windows, &user_windows),
+		.bytes = limit_part(vmshm_heap_bytes(dev), &user_bytes),
 	};
 }
 
 struct vmshm_limits vmshm_limits_of_all(const struct vmshm_dev *dev)
 {
 	return (struct vmshm_limits) {
-		.slots = part(dev->header.procs, &all_slots),
-		.windows = part(dev->header.windows, &all_windows),
-		.bytes = part(vmshm_heap_bytes(dev), &all_bytes),
+		.slots = limit_part(dev->header.procs, &all_slots),
+		.windows = limit_part(dev->header.windows, &all_windows),
+		.bytes = limit_part(vmshm_heap_bytes(dev), &all_bytes),
 	};
 }
 
-static bool is_over(const struct vmshm_limits *has, const struct vmshm_limits *more,
-		    const struct vmshm_limits *limit)
+static bool limit_is_over(const struct vmshm_limits *has, const struct vmshm_limits *more,
+			  const struct vmshm_limits *limit)
 {
 	return (more->slots && has->slots + more->slots > limit->slots) ||
 	       (more->windows && has->windows + more->windows > limit->windows) ||
 	       (more->bytes && has->bytes + more->bytes > limit->bytes);
 }
 
-static int check(const struct vmshm_dev *dev, const struct vmshm_user *user,
-		 const struct vmshm_limits *more)
+static int limit_check(const struct vmshm_dev *dev, const struct vmshm_user *user,
+		       const struct vmshm_limits *more)
 {
 	const struct vmshm_limits of_user = vmshm_limits_of_user(dev), of_all = vmshm_limits_of_all(dev);
 
-	if (!is_over(&user->has, more, &of_user) && !is_over(&dev->has, more, &of_all))
+	if (!limit_is_over(&user->has, more, &of_user) && !limit_is_over(&dev->has, more, &of_all))
 		return 0;
 	/* Asked last: that somebody used the capability is noted. */
 	return capable(CAP_SYS_RESOURCE) ? 0 : -EDQUOT;
@@ -134,7 +134,7 @@ int vmshm_limits_join(struct vmshm_file *file)
 	user = user_of(dev, current_uid());
 	if (!user)
 		return -ENOMEM;
-	rc = check(dev, user, &more);
+	rc = limit_check(dev, user, &more);
 	if (rc) {
 		user_drop(user);
 		return rc;
@@ -161,7 +161,7 @@ int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes)
 	const struct vmshm_limits more = { .windows = 1, .bytes = bytes };
 
 	lockdep_assert_held_write(&file->dev->lock);
-	return check(file->dev, file->user, &more);
+	return limit_check(file->dev, file->user, &more);
 }
 
 void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user)

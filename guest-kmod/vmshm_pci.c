@@ -77,7 +77,7 @@ void vmshm_dev_put(struct vmshm_dev *dev)
 	kref_put(&dev->ref, dev_free);
 }
 
-static irqreturn_t interrupt(int irq, void *data)
+static irqreturn_t dev_interrupt(int irq, void *data)
 {
 	struct vmshm_dev *dev = data;
 	unsigned long next;
@@ -114,7 +114,7 @@ static void interrupt_start(struct vmshm_dev *dev)
 		goto free_vectors;
 	dev->irq = pci_irq_vector(pdev, 0);
 	dev->looked = jiffies - LOOK_JIFFIES;
-	if (request_irq(dev->irq, interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name, dev))
+	if (request_irq(dev->irq, dev_interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name, dev))
 		goto free_vectors;
 	dev->vector = true;
 	dev->features |= VMSHM_FEATURE_INTERRUPT;
@@ -200,7 +200,7 @@ static void memory_unmap(struct vmshm_dev *dev)
 }
 
 /* Nobody maps it any more. Who has pages pinned may be done with them in a moment, or never. */
-static bool is_let_go(struct vmshm_dev *dev)
+static bool dev_is_let_go(struct vmshm_dev *dev)
 {
 	const unsigned long end = jiffies + GRACE_JIFFIES;
 
@@ -221,7 +221,7 @@ static bool is_let_go(struct vmshm_dev *dev)
 static struct workqueue_struct *lingering;
 static atomic_t lingerers = ATOMIC_INIT(0);
 
-static void linger(struct work_struct *work)
+static void dev_linger(struct work_struct *work)
 {
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, linger);
 	struct pci_dev *pdev = dev->pdev;
@@ -255,7 +255,7 @@ static void linger(struct work_struct *work)
 		wake_up_var(&lingerers);
 }
 
-static void linger_start(struct vmshm_dev *dev)
+static void dev_linger_start(struct vmshm_dev *dev)
 {
 	dev_warn(&dev->pdev->dev,
 		 "memory of the segment is pinned (by RDMA, a pipe, a GPU): it stays, and so does its range of addresses, until it is released\n");
@@ -270,7 +270,7 @@ static void linger_start(struct vmshm_dev *dev)
 	pci_dev_get(dev->pdev);
 	/* not where the module is being unloaded, which waits */
 	dev->holds_module = try_module_get(THIS_MODULE);
-	INIT_DELAYED_WORK(&dev->linger, linger);
+	INIT_DELAYED_WORK(&dev->linger, dev_linger);
 	queue_delayed_work(lingering, &dev->linger, 0);
 }
 
@@ -288,7 +288,7 @@ static void warn_if_uncached(struct vmshm_dev *dev)
 }
 
 /* The patched device says so, also while the host has the memory back. Reading changes nothing. */
-static bool has_registers(struct pci_dev *pdev)
+static bool pdev_has_registers(struct pci_dev *pdev)
 {
 	void __iomem *regs;
 	bool has;
@@ -303,7 +303,7 @@ static bool has_registers(struct pci_dev *pdev)
 	return has;
 }
 
-static bool has_segment(struct pci_dev *pdev)
+static bool pdev_has_segment(struct pci_dev *pdev)
 {
 	const struct vmshm_header *header;
 	bool has;
@@ -319,10 +319,10 @@ static bool has_segment(struct pci_dev *pdev)
 /* Others use such devices, too: Looking Glass, Zephyr, one's own. Until it is known to be ours it is only
  * read, and then left to its driver.
  */
-static bool is_ours(struct pci_dev *pdev)
+static bool pdev_is_ours(struct pci_dev *pdev)
 {
 	if (pci_resource_len(pdev, 2) >= VMSHM_HEADER_BYTES &&
-	    (has_registers(pdev) || has_segment(pdev)))
+	    (pdev_has_registers(pdev) || pdev_has_segment(pdev)))
 		return true;
 	dev_info(&pdev->dev,
 		 "holds no vmshm segment: left alone. If one is made later: echo %s >/sys/bus/pci/drivers/vmshm/bind\n",
@@ -344,7 +344,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto disable;
 	}
 	rc = -ENODEV;
-	if (!is_ours(pdev))
+	if (!pdev_is_ours(pdev))
 		goto release;
 	rc = -ENOMEM;
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
@@ -440,11 +440,11 @@ static void vmshm_remove(struct pci_dev *pdev)
 	vmshm_debugfs_remove(dev);
 	dev_end(dev);
 	pci_iounmap(pdev, dev->regs);
-	if (is_let_go(dev)) {
+	if (dev_is_let_go(dev)) {
 		memory_unmap(dev);
 		pci_release_regions(pdev);
 	} else {
-		linger_start(dev);
+		dev_linger_start(dev);
 	}
 	vmshm_dev_put(dev);
 	pci_disable_device(pdev);

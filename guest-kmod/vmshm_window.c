@@ -14,7 +14,7 @@
 
 #define ZERO_BYTES	(2UL << 20)
 
-static void publish_state(struct vmshm_dev *dev, u32 index, u32 state)
+static void window_publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 {
 	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
@@ -29,7 +29,7 @@ static void publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 enum look { LOOK_FREE, LOOK_HELD, LOOK_UNFINISHED };
 
 /* Does this process read it? Of this VM the module knows that without the table. */
-static bool is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
+static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
 {
 	const u64 bit = (u64)dev->vm * dev->header.windows + index;
 	const u64 *row = vmshm_row_of(dev, vm, slot);
@@ -39,7 +39,7 @@ static bool is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
 }
 
 /* May a process of that VM still run and read? */
-static bool is_reader(struct vmshm_dev *dev, u32 vm)
+static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
 {
 	return vm != dev->vm &&
 	       shared_load(&vmshm_section_of(dev, vm)->magic) == VMSHM_SECTION_MAGIC &&
@@ -53,7 +53,7 @@ static bool is_reader(struct vmshm_dev *dev, u32 vm)
  * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
  * listed.
  */
-static enum look look_at(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
+static enum look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
 {
 	const u32 index = w - dev->windows, procs = dev->header.procs;
 	const u32 all = dev->header.vms * 2 * procs;
@@ -65,11 +65,11 @@ static enum look look_at(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 
 		if (w->readers)
 			return LOOK_HELD;
 		if (w->readers_seen < all) {
-			if (!is_reader(dev, vm)) {
+			if (!vm_is_reader(dev, vm)) {
 				w->readers_seen = (vm + 1) * 2 * procs;
 				continue;
 			}
-			if (is_read_by(dev, index, vm, w->readers_seen % procs))
+			if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
 				return LOOK_HELD;
 			w->readers_seen++;
 			continue;
@@ -83,13 +83,13 @@ static enum look look_at(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 
 	return LOOK_UNFINISHED;
 }
 
-static void set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
+static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
 {
 	list_del(&w->quarantined);
 	list_del(&w->taken);
 	vmshm_limits_give(dev, w);
 	w->state = VMSHM_OWN_EMPTY;
-	publish_state(dev, w - dev->windows, VMSHM_WINDOW_EMPTY);
+	window_publish_state(dev, w - dev->windows, VMSHM_WINDOW_EMPTY);
 }
 
 bool vmshm_window_collect(struct vmshm_dev *dev)
@@ -103,11 +103,11 @@ bool vmshm_window_collect(struct vmshm_dev *dev)
 		return false;
 	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
 	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
-		look = look_at(dev, w, &looks);
+		look = window_look(dev, w, &looks);
 		if (look == LOOK_UNFINISHED)
 			break;
 		if (look == LOOK_FREE)
-			set_free(dev, w);
+			window_set_free(dev, w);
 		else
 			list_move_tail(&w->quarantined, &dev->held);
 	}
@@ -125,7 +125,7 @@ void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
 }
 
 /* What is left over the next beat does, which comes at once. */
-static void collect_soon(struct vmshm_dev *dev)
+static void windows_collect_soon(struct vmshm_dev *dev)
 {
 	if (vmshm_window_collect(dev))
 		mod_delayed_work(system_wq, &dev->beat, 0);
@@ -144,17 +144,17 @@ void vmshm_window_unread(struct vmshm_dev *dev, u32 index)
 		list_move(&w->quarantined, &dev->to_look);
 }
 
-static void quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w)
+static void window_quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w)
 {
 	w->state = VMSHM_OWN_QUARANTINE;
 	w->readers_seen = 0;
 	w->bytes_seen = dev->features & VMSHM_FEATURE_PAGES ? 0 : w->length;
 	list_add(&w->quarantined, &dev->to_look);
-	publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+	window_publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
 }
 
 /* Where it stands in the order of the offsets, or the list's end. */
-static struct list_head *taken_behind(struct vmshm_dev *dev, u64 offset)
+static struct list_head *window_behind(struct vmshm_dev *dev, u64 offset)
 {
 	struct vmshm_own_window *w;
 
@@ -201,17 +201,17 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 			w->offset = copy.offset;
 			w->length = copy.length;
 			vmshm_limits_take(dev, w, NULL);
-			list_add_tail(&w->taken, taken_behind(dev, w->offset));
-			quarantine(dev, w);
+			list_add_tail(&w->taken, window_behind(dev, w->offset));
+			window_quarantine(dev, w);
 		} else {
-			publish_state(dev, i, VMSHM_WINDOW_EMPTY);
+			window_publish_state(dev, i, VMSHM_WINDOW_EMPTY);
 		}
 	}
-	collect_soon(dev);
+	windows_collect_soon(dev);
 }
 
 /* First gap of `bytes` in the half of that kind, 0 if there is none. Those of an earlier boot may overlap. */
-static u64 find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
+static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
 {
 	const u64 heap = heap_start(dev, kind), end = heap_end(dev, kind);
 	const struct vmshm_own_window *w;
@@ -226,7 +226,7 @@ static u64 find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
 }
 
 /* The window is taken, but nobody sees it yet. */
-static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
+static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w;
@@ -242,7 +242,7 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	for (i = 0; i < dev->header.windows; i++)
 		if (dev->windows[i].state == VMSHM_OWN_EMPTY)
 			break;
-	at = i < dev->header.windows ? find_gap(dev, bytes, alloc->kind) : 0;
+	at = i < dev->header.windows ? heap_find_gap(dev, bytes, alloc->kind) : 0;
 	if (!at)
 		return -ENOSPC;
 	rc = vmshm_limits_check_window(file, bytes);
@@ -256,7 +256,7 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	w->offset = at;
 	w->length = bytes;
 	list_add(&w->of_file, &file->windows);
-	list_add_tail(&w->taken, taken_behind(dev, at));
+	list_add_tail(&w->taken, window_behind(dev, at));
 	vmshm_limits_take(dev, w, file->user);
 	alloc->offset = at;
 	alloc->length = bytes;
@@ -267,7 +267,7 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 /* Without success the lock is not held afterwards, else it is for writing. Some that were held are looked at
  * anew, all of them only when there is nothing else; others get the lock in between.
  */
-static int reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc)
+static int window_reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
 	bool again = true, all = false;
@@ -283,7 +283,7 @@ static int reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc
 			vmshm_window_look_again(dev, all ? dev->header.windows : LOOK_AGAIN);
 		again = false;
 		if (!vmshm_window_collect(dev)) {
-			rc = reserve(file, alloc);
+			rc = window_reserve(file, alloc);
 			if (!rc)
 				return 0;
 			if (all || (rc != -ENOSPC && rc != -EDQUOT))
@@ -300,7 +300,7 @@ static int reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc
 	return rc;
 }
 
-/* What reserve() took. In the memory that comes after a detachment the numbers begin anew. */
+/* What window_reserve() took. In the memory that comes after a detachment the numbers begin anew. */
 struct reserved {
 	u64 epoch;
 	u32 index;
@@ -310,7 +310,7 @@ struct reserved {
 /* Is it still the same window? Another thread may have left the segment, the host may have
  * taken it back.
  */
-static bool is_reserved(struct vmshm_dev *dev, const struct reserved *r)
+static bool window_is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 {
 	lockdep_assert_held(&dev->lock);
 	return !dev->gone && !dev->detached && dev->usable && dev->epoch == r->epoch &&
@@ -320,7 +320,7 @@ static bool is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 }
 
 /* In pieces, so that others need not wait for the whole. */
-static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64 bytes)
+static int window_zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64 bytes)
 {
 	u64 done = 0;
 	int rc = 0;
@@ -329,7 +329,7 @@ static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64
 		const u64 piece = min_t(u64, bytes - done, ZERO_BYTES);
 
 		down_read(&dev->lock);
-		if (is_reserved(dev, r))
+		if (window_is_reserved(dev, r))
 			memset(dev->mem + offset + done, 0, piece);
 		else
 			rc = -ENODEV;
@@ -342,7 +342,7 @@ static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64
 	return rc;
 }
 
-static void show(struct vmshm_file *file, u32 index)
+static void window_show(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w = &dev->windows[index];
@@ -360,10 +360,10 @@ static void show(struct vmshm_file *file, u32 index)
 	shared_store(&shared->state, VMSHM_WINDOW_LIVE);
 }
 
-static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
+static void window_release(struct vmshm_dev *dev, struct vmshm_own_window *w)
 {
 	list_del_init(&w->of_file);
-	quarantine(dev, w);
+	window_quarantine(dev, w);
 	vmshm_zap(dev, w->offset, w->length);
 }
 
@@ -374,7 +374,7 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	u64 own, dirty;
 	int rc;
 
-	rc = reserve_collecting(file, alloc);
+	rc = window_reserve_collecting(file, alloc);
 	if (rc)
 		return rc;
 	r = (struct reserved) { dev->epoch, alloc->index, dev->windows[alloc->index].generation };
@@ -387,20 +387,20 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	}
 	up_write(&dev->lock);
 
-	rc = zero(dev, &r, alloc->offset, min(dirty, alloc->length));
+	rc = window_zero(dev, &r, alloc->offset, min(dirty, alloc->length));
 
 	down_write(&dev->lock);
-	if (!is_reserved(dev, &r))
+	if (!window_is_reserved(dev, &r))
 		rc = -ENODEV;
 	else if (rc)
-		release(dev, &dev->windows[alloc->index]);
+		window_release(dev, &dev->windows[alloc->index]);
 	else
-		show(file, alloc->index);
+		window_show(file, alloc->index);
 	up_write(&dev->lock);
 	return rc;
 }
 
-static struct vmshm_own_window *own_window(struct vmshm_file *file, u32 index)
+static struct vmshm_own_window *window_of_file(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w;
@@ -415,15 +415,15 @@ static struct vmshm_own_window *own_window(struct vmshm_file *file, u32 index)
 
 int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r)
 {
-	struct vmshm_own_window *w = own_window(file, r->index);
+	struct vmshm_own_window *w = window_of_file(file, r->index);
 
 	lockdep_assert_held_write(&file->dev->lock);
 	if (!w)
 		return -ENOENT;
 	r->offset = w->offset;
 	r->length = w->length;
-	release(file->dev, w);
-	collect_soon(file->dev);
+	window_release(file->dev, w);
+	windows_collect_soon(file->dev);
 	return 0;
 }
 
@@ -432,7 +432,7 @@ void vmshm_window_release_all(struct vmshm_file *file)
 	struct vmshm_own_window *w, *next;
 
 	list_for_each_entry_safe(w, next, &file->windows, of_file)
-		release(file->dev, w);
+		window_release(file->dev, w);
 }
 
 int vmshm_window_publish(struct vmshm_file *file, u32 index)
@@ -440,7 +440,7 @@ int vmshm_window_publish(struct vmshm_file *file, u32 index)
 	struct vmshm_dev *dev = file->dev;
 
 	lockdep_assert_held_write(&dev->lock);
-	if (!own_window(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
+	if (!window_of_file(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
 		return -ENOENT;
 	shared_store(&vmshm_proc_of(dev, dev->vm, file->slot)->window, index);
 	return 0;
