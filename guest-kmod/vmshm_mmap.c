@@ -33,7 +33,7 @@ static bool range_in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
 {
 	u32 vm;
 
-	if (vmshm_range_inside(offset, length, 0, VMSHM_HEADER_BYTES))
+	if (vmshm_range_inside(offset, length, 0, PAGE_ALIGN(VMSHM_HEADER_BYTES)))
 		return true;
 	for (vm = 0; vm < dev->header.vms; vm++)
 		if (vmshm_range_inside(offset, length, dev->sections[vm].offset,
