@@ -325,13 +325,11 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	u64 nonce;
 	int rc;
 
+	if (slot == VMSHM_NO_SLOT)
+		return -ENOSPC;
 	rc = vmshm_limits_join(file);
 	if (rc)
 		return rc;
-	if (slot == VMSHM_NO_SLOT) {
-		vmshm_limits_leave(file);
-		return -ENOSPC;
-	}
 	proc = vmshm_proc_of(dev, dev->vm, slot);
 	nonce = slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name,
 			     join->job);
