@@ -3,8 +3,8 @@
 # directory in the cache), cache, and die STATUS TEXT, whose status is 3 when something cannot be had.
 
 # An apt of our own, so that nothing of the machine's changes: not its sources, nor its lists.
-apt_start() { # SUITE...
-    local suite keys=/usr/share/keyrings/debian-archive-keyring.gpg
+apt_start() { # SUITE... [APT::OPTION=VALUE...]
+    local suite option keys=/usr/share/keyrings/debian-archive-keyring.gpg
     [[ -r $keys ]] || die 3 "$keys is missing; apt-get install debian-archive-keyring"
     mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial"
     # the mirror is the one of the machine's own apt
@@ -13,6 +13,7 @@ apt_start() { # SUITE...
     [[ -n $mirror ]] || die 3 "apt knows no mirror of Debian; name one in VMSHM_DEBIAN_MIRROR"
     for suite; do
         case $suite in
+        *=*) ;;
         *-security) echo "deb [signed-by=$keys] $mirror/debian-security $suite main" ;;
         *) echo "deb [signed-by=$keys] $mirror/debian $suite main" ;;
         esac
@@ -22,8 +23,11 @@ apt_start() { # SUITE...
         -o "Dir::State=$work/apt" -o "Dir::State::lists=$work/apt/lists"
         -o Dir::State::status=/dev/null -o "Dir::Cache=$work/apt" -o APT::Sandbox::User=
         -o Acquire::Retries=2 -o Acquire::http::Timeout=20)
+    for option; do
+        [[ $option != *=* ]] || apt+=(-o "$option")
+    done
     apt-get "${apt[@]}" -o APT::Update::Error-Mode=any update >"$work/apt/log" 2>&1 ||
-        die 3 "Debian's $* cannot be reached: $(grep -m 1 '^[EW]:' "$work/apt/log" || tail -n 1 "$work/apt/log")"
+        die 3 "Debian's $1 cannot be reached: $(grep -m 1 '^[EW]:' "$work/apt/log" || tail -n 1 "$work/apt/log")"
 }
 
 apt_fetch() { # PACKAGE...: into $work/apt

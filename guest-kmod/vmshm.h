@@ -40,7 +40,21 @@
 #define VMSHM_FOUND_MAX	65536
 #define VMSHM_IRQ_HELD	0
 
+struct dentry;
 struct vmshm_file;
+
+/* What somebody has of the section, or may have. */
+struct vmshm_limits {
+	u64 slots;
+	u64 windows;
+	u64 bytes;
+};
+
+struct vmshm_user {
+	struct list_head list;		/* vmshm_dev.users, for as long as it has anything */
+	kuid_t uid;
+	struct vmshm_limits has;
+};
 
 struct vmshm_own_proc {
 	struct vmshm_file *file;	/* NULL: nobody's, or the module's own */
@@ -63,6 +77,13 @@ struct vmshm_own_window {
 	u64 offset;
 	u64 length;
 	struct list_head of_file;	/* vmshm_file.windows */
+	struct list_head taken;		/* vmshm_dev.taken_windows, in all states but EMPTY */
+	struct vmshm_user *user;	/* for whom it counts; NULL: an earlier boot's */
+	u32 readers;			/* files of this VM that found it */
+	/* In quarantine: how far the look at who holds it came. */
+	struct list_head quarantined;	/* vmshm_dev.to_look or .held */
+	u32 readers_seen;		/* of the processes of all VMs: these do not read it */
+	u64 bytes_seen;			/* from its start: of these nobody has pages */
 };
 
 /* A window of somebody else that a file may map. */
@@ -124,6 +145,13 @@ struct vmshm_dev {
 	u32 members;
 	struct vmshm_own_proc *procs;		/* [header.procs] */
 	struct vmshm_own_window *windows;	/* [header.windows] */
+	struct list_head taken_windows;	/* by their offset */
+	struct list_head to_look;	/* in quarantine, and something changed since the last look */
+	struct list_head held;		/* in quarantine, held by somebody at the last look */
+	u64 looks;			/* at a reader's entry or a page, until now */
+	u32 looks_most;			/* under one hold of the lock */
+	struct list_head users;
+	struct vmshm_limits has;	/* all users and earlier boots together */
 	struct list_head files;
 	struct list_head pinned;	/* windows of others that were released while pinned */
 	u32 pin_slot;			/* in whose row they are listed; VMSHM_NO_SLOT: none are */
@@ -134,6 +162,7 @@ struct vmshm_dev {
 	struct resource *region;	/* the same when the device is gone */
 	bool holds_module;
 	wait_queue_head_t wait;
+	struct dentry *holders;
 };
 
 struct vmshm_file {
@@ -141,7 +170,9 @@ struct vmshm_file {
 	struct list_head list;		/* vmshm_dev.files */
 	struct mm_struct *mm;		/* that joined; mmgrab'ed */
 	u32 slot;			/* VMSHM_NO_SLOT: not joined */
+	pid_t pid;			/* that joined, in the first pid namespace */
 	kuid_t uid;
+	struct vmshm_user *user;
 	u8 job[16];
 	u32 found_count;
 	struct list_head windows;
@@ -221,7 +252,35 @@ int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r);
 int vmshm_window_publish(struct vmshm_file *file, u32 index);
 void vmshm_window_release_all(struct vmshm_file *file);
 void vmshm_window_inherit(struct vmshm_dev *dev);
-void vmshm_window_collect(struct vmshm_dev *dev);
+/* A file found an own window, or let go of it. */
+void vmshm_window_read(struct vmshm_dev *dev, u32 index);
+void vmshm_window_unread(struct vmshm_dev *dev, u32 index);
+/* Hand out again what is in quarantine and held by nobody, as far as one hold of the lock allows: a
+ * bounded number of looks. Is there more to look at? Then let others have the lock first.
+ */
+bool vmshm_window_collect(struct vmshm_dev *dev);
+/* Who held up to `windows` windows may hold them no more: the next vmshm_window_collect() looks anew. */
+void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows);
+
+/* vmshm_limits.c. Lock held for writing. May this process, this user have one slot more? Counts it.
+ * 0, -EMFILE, -EDQUOT or -ENOMEM.
+ */
+int vmshm_limits_join(struct vmshm_file *file);
+void vmshm_limits_leave(struct vmshm_file *file);
+/* And a window? 0 or -EDQUOT. It is counted when it is taken, until others may have it. */
+int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes);
+void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user);
+void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w);
+/* All windows are gone, and nobody is a member any more. */
+void vmshm_limits_forget(struct vmshm_dev *dev);
+struct vmshm_limits vmshm_limits_of_user(const struct vmshm_dev *dev);
+struct vmshm_limits vmshm_limits_of_all(const struct vmshm_dev *dev);
+
+/* vmshm_debugfs.c: the list of who has what. Without debugfs there is none. */
+void vmshm_debugfs_init(void);
+void vmshm_debugfs_exit(void);
+void vmshm_debugfs_add(struct vmshm_dev *dev);
+void vmshm_debugfs_remove(struct vmshm_dev *dev);
 
 /* vmshm_found.c */
 int vmshm_find(struct vmshm_file *file, struct vmshm_find *find);
@@ -265,6 +324,12 @@ static inline bool vmshm_is_away(const struct vmshm_dev *dev)
 static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev, u32 vm)
 {
 	return dev->mem + dev->sections[vm].offset;
+}
+
+/* Of the own section. */
+static inline u64 vmshm_heap_bytes(const struct vmshm_dev *dev)
+{
+	return dev->sections[dev->vm].length - vmshm_heap_offset(&dev->header);
 }
 
 static inline struct vmshm_proc *vmshm_proc_of(const struct vmshm_dev *dev, u32 vm, u32 slot)

@@ -71,7 +71,7 @@ bool vmshm_is_held(struct vmshm_dev *dev)
 }
 
 /* What DETACH_ACK waits for. */
-static void tell_host(struct vmshm_dev *dev, u32 processes, u32 pages)
+static void host_tell(struct vmshm_dev *dev, u32 processes, u32 pages)
 {
 	if (dev->told_processes != processes)
 		vmshm_reg_set(dev, VMSHM_REG_WAITS_PROCESSES, processes);
@@ -88,7 +88,7 @@ static void tell_host(struct vmshm_dev *dev, u32 processes, u32 pages)
 /* From here on nobody maps anything, and what is pinned can only become less. The section stays ours: what
  * others lent us stays listed as read.
  */
-static void let_go(struct vmshm_dev *dev)
+static void attach_let_go(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
@@ -148,13 +148,13 @@ void vmshm_attach_look(struct vmshm_dev *dev)
 		vmshm_notify(dev, VMSHM_EVENT_DETACH);
 	}
 	if (dev->members && time_before(jiffies, dev->detach_by)) {
-		tell_host(dev, dev->members, 0);
+		host_tell(dev, dev->members, 0);
 		return;
 	}
 	if (!dev->letting_go)
-		let_go(dev);
+		attach_let_go(dev);
 	pages = vmshm_pins(dev) + vmshm_is_held(dev);
-	tell_host(dev, 0, pages);
+	host_tell(dev, 0, pages);
 	if (pages)
 		return;
 	vmshm_section_shut(dev);

@@ -65,7 +65,7 @@ static __poll_t vmshm_poll(struct file *filp, poll_table *wait)
 	return (events ? EPOLLIN | EPOLLRDNORM : 0) | (events & VMSHM_EVENT_GONE ? EPOLLHUP : 0);
 }
 
-static int describe(struct vmshm_file *file, struct vmshm_describe *d)
+static int call_describe(struct vmshm_file *file, struct vmshm_describe *d)
 {
 	struct vmshm_dev *dev = file->dev;
 	int rc = vmshm_take_up(dev);
@@ -80,7 +80,7 @@ static int describe(struct vmshm_file *file, struct vmshm_describe *d)
 	return 0;
 }
 
-static int join(struct vmshm_file *file, struct vmshm_join *j)	/* takes the lock */
+static int call_join(struct vmshm_file *file, struct vmshm_join *j)	/* takes the lock */
 {
 	static const u8 none[16];
 
@@ -89,19 +89,19 @@ static int join(struct vmshm_file *file, struct vmshm_join *j)	/* takes the lock
 	return vmshm_join(file, j);
 }
 
-static int release(struct vmshm_file *file, struct vmshm_release *r)
+static int call_release(struct vmshm_file *file, struct vmshm_release *r)
 {
 	if (r->vm == file->dev->vm && !vmshm_window_release(file, r))
 		return 0;
 	return vmshm_found_release(file, r);
 }
 
-static int publish(struct vmshm_file *file, const struct vmshm_publish *p)
+static int call_publish(struct vmshm_file *file, const struct vmshm_publish *p)
 {
 	return p->reserved ? -EINVAL : vmshm_window_publish(file, p->index);
 }
 
-static int ring_bell(struct vmshm_file *file, const struct vmshm_ring_bell *r)
+static int call_ring(struct vmshm_file *file, const struct vmshm_ring_bell *r)
 {
 	struct vmshm_dev *dev = file->dev;
 	u32 *bell;
@@ -114,7 +114,7 @@ static int ring_bell(struct vmshm_file *file, const struct vmshm_ring_bell *r)
 	return 0;
 }
 
-static int count(struct vmshm_file *file, const struct vmshm_count *c)
+static int call_count(struct vmshm_file *file, const struct vmshm_count *c)
 {
 	struct vmshm_proc *proc = vmshm_proc_of(file->dev, file->dev->vm, file->slot);
 
@@ -123,14 +123,15 @@ static int count(struct vmshm_file *file, const struct vmshm_count *c)
 	return 0;
 }
 
-static int find(struct vmshm_file *file, struct vmshm_find *f)
+static int call_find(struct vmshm_file *file, struct vmshm_find *f)
 {
 	return f->flags ? -EINVAL : vmshm_find(file, f);
 }
 
-/* Lock held for writing. What every call but two needs. */
-static int check_member(const struct vmshm_file *file)
+/* What every call but two needs. */
+static int file_check_member(const struct vmshm_file *file)
 {
+	lockdep_assert_held(&file->dev->lock);
 	if (file->slot == VMSHM_NO_SLOT)
 		return -ENOTCONN;
 	return file->mm == current->mm ? 0 : -EPERM;
@@ -148,7 +149,7 @@ union argument {
 	struct vmshm_wait wait;
 };
 
-static bool is_known(unsigned int cmd)
+static bool call_is_known(unsigned int cmd)
 {
 	static const unsigned int calls[] = {
 		VMSHM_IOC_DESCRIBE, VMSHM_IOC_JOIN, VMSHM_IOC_LEAVE, VMSHM_IOC_ALLOC,
@@ -163,37 +164,37 @@ static bool is_known(unsigned int cmd)
 	return false;
 }
 
-static int locked_call(struct vmshm_file *file, unsigned int cmd, union argument *a)
+static int call_locked(struct vmshm_file *file, unsigned int cmd, union argument *a)
 {
 	int rc = 0;
 
 	if (vmshm_is_away(file->dev))
 		return -ENODEV;
 	if (cmd != VMSHM_IOC_DESCRIBE)
-		rc = check_member(file);
+		rc = file_check_member(file);
 	if (rc)
 		return rc;
 	switch (cmd) {
 	case VMSHM_IOC_DESCRIBE:
-		return describe(file, &a->describe);
+		return call_describe(file, &a->describe);
 	case VMSHM_IOC_LEAVE:
 		vmshm_leave(file, VMSHM_PROC_LEFT);
 		return 0;
 	case VMSHM_IOC_FIND:
-		return find(file, &a->find);
+		return call_find(file, &a->find);
 	case VMSHM_IOC_RELEASE:
-		return release(file, &a->release);
+		return call_release(file, &a->release);
 	case VMSHM_IOC_PUBLISH:
-		return publish(file, &a->publish);
+		return call_publish(file, &a->publish);
 	case VMSHM_IOC_RING:
-		return ring_bell(file, &a->ring);
+		return call_ring(file, &a->ring);
 	case VMSHM_IOC_COUNT:
-		return count(file, &a->count);
+		return call_count(file, &a->count);
 	}
 	return -ENOTTY;
 }
 
-static int alloc(struct vmshm_file *file, struct vmshm_alloc *a)
+static int call_alloc(struct vmshm_file *file, struct vmshm_alloc *a)
 {
 	int rc;
 
@@ -201,12 +202,12 @@ static int alloc(struct vmshm_file *file, struct vmshm_alloc *a)
 	    (a->kind != VMSHM_KIND_PRIVATE && a->kind != VMSHM_KIND_OPEN))
 		return -EINVAL;
 	down_read(&file->dev->lock);
-	rc = vmshm_is_away(file->dev) ? -ENODEV : check_member(file);
+	rc = vmshm_is_away(file->dev) ? -ENODEV : file_check_member(file);
 	up_read(&file->dev->lock);
 	return rc ? rc : vmshm_window_alloc(file, a);
 }
 
-static int call(struct vmshm_file *file, unsigned int cmd, union argument *a)
+static int call_any(struct vmshm_file *file, unsigned int cmd, union argument *a)
 {
 	int rc;
 
@@ -214,12 +215,12 @@ static int call(struct vmshm_file *file, unsigned int cmd, union argument *a)
 	case VMSHM_IOC_WAIT:
 		return a->wait.flags ? -EINVAL : vmshm_wait(file, &a->wait);
 	case VMSHM_IOC_JOIN:
-		return join(file, &a->join);
+		return call_join(file, &a->join);
 	case VMSHM_IOC_ALLOC:
-		return alloc(file, &a->alloc);
+		return call_alloc(file, &a->alloc);
 	}
 	down_write(&file->dev->lock);
-	rc = locked_call(file, cmd, a);
+	rc = call_locked(file, cmd, a);
 	up_write(&file->dev->lock);
 	return rc;
 }
@@ -229,13 +230,13 @@ static long vmshm_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	union argument a = {};
 	int rc;
 
-	if (!is_known(cmd))
+	if (!call_is_known(cmd))
 		return -ENOTTY;
 	if (cmd == VMSHM_IOC_JOIN && !(filp->f_mode & FMODE_WRITE))
 		return -EBADF;
 	if ((_IOC_DIR(cmd) & _IOC_WRITE) && copy_from_user(&a, (void __user *)arg, _IOC_SIZE(cmd)))
 		return -EFAULT;
-	rc = call(filp->private_data, cmd, &a);
+	rc = call_any(filp->private_data, cmd, &a);
 	if (!rc && (_IOC_DIR(cmd) & _IOC_READ) &&
 	    copy_to_user((void __user *)arg, &a, _IOC_SIZE(cmd)))
 		return -EFAULT;

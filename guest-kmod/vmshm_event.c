@@ -34,7 +34,7 @@ void vmshm_notify_outside(struct vmshm_dev *dev, u32 events)
 }
 
 /* What a look at a VM comes to: differs whenever something happened there. */
-static u64 look(struct vmshm_dev *dev, u32 vm)
+static u64 vm_look(struct vmshm_dev *dev, u32 vm)
 {
 	const struct vmshm_section *s = vmshm_section_of(dev, vm);
 	const struct vmshm_vm_mark *mark = vmshm_mark_of(dev, vm);
@@ -46,22 +46,19 @@ static u64 look(struct vmshm_dev *dev, u32 vm)
 	return vmshm_fnv1a(VMSHM_FNV_START, parts, sizeof(parts));
 }
 
-static void look_around(struct vmshm_dev *dev)
+static void vms_look(struct vmshm_dev *dev)
 {
 	bool changed = false;
 	u32 vm;
 
 	for (vm = 0; vm < dev->header.vms; vm++) {
-		const u64 now = look(dev, vm);
+		const u64 now = vm_look(dev, vm);
 
 		changed |= now != dev->seen[vm];
 		dev->seen[vm] = now;
 	}
-	if (changed) {
+	if (changed)
 		vmshm_notify(dev, VMSHM_EVENT_PEER);
-		if (dev->taken)
-			vmshm_window_collect(dev);
-	}
 }
 
 /* Processes get the time to end with a word why: the host is wrong about a VM that runs. But after a sleep
@@ -85,6 +82,19 @@ static void heed_expulsion(struct vmshm_dev *dev)
 	vmshm_expel(dev);
 }
 
+static void windows_collect(struct vmshm_dev *dev)
+{
+	bool more;
+
+	do {
+		cond_resched();
+		down_write(&dev->lock);
+		more = !dev->gone && !dev->asleep && !dev->detached && dev->usable && dev->taken &&
+		       vmshm_window_collect(dev);
+		up_write(&dev->lock);
+	} while (more);
+}
+
 void vmshm_beat(struct work_struct *work)
 {
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, beat);
@@ -102,9 +112,11 @@ void vmshm_beat(struct work_struct *work)
 			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
 			vmshm_reap(dev);
 			vmshm_pins_look(dev);
+			/* Readers elsewhere, and who has pages pinned, let go without a word. */
+			vmshm_window_look_again(dev, dev->header.windows);
 		}
 		if (dev->usable && !dev->detached)
-			look_around(dev);
+			vms_look(dev);
 		/* A wish of the host must be seen also when nobody has the device open, and that
 		 * pages are pinned no more: their owner waits for it.
 		 */
@@ -113,6 +125,7 @@ void vmshm_beat(struct work_struct *work)
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}
 	up_write(&dev->lock);
+	windows_collect(dev);
 }
 
 int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)

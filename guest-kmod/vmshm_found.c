@@ -33,7 +33,7 @@ static void row_clear(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 }
 
 /* Of this VM the module knows itself: what stands in the segment another VM may have written. */
-static void copy_own_window(struct vmshm_dev *dev, u32 index, struct vmshm_window *copy)
+static void window_copy_own(struct vmshm_dev *dev, u32 index, struct vmshm_window *copy)
 {
 	const struct vmshm_own_window *w = &dev->windows[index];
 	const struct vmshm_file *owner = dev->procs[w->slot].file;
@@ -50,13 +50,13 @@ static void copy_own_window(struct vmshm_dev *dev, u32 index, struct vmshm_windo
 }
 
 /* A private copy. State first: live under our bit, the entry stays as it is. */
-static void copy_window(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_window *copy)
+static void window_copy(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_window *copy)
 {
 	const struct vmshm_window *shared = vmshm_window_of(dev, vm, index);
 	u32 state;
 
 	if (vm == dev->vm) {
-		copy_own_window(dev, index, copy);
+		window_copy_own(dev, index, copy);
 		return;
 	}
 	state = shared_load(&shared->state);
@@ -66,7 +66,7 @@ static void copy_window(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_w
 }
 
 /* Is what stands there a window as the format has it? */
-static bool is_sound(struct vmshm_dev *dev, u32 vm, const struct vmshm_window *w)
+static bool window_is_sound(struct vmshm_dev *dev, u32 vm, const struct vmshm_window *w)
 {
 	const struct vmshm_section_entry *section = &dev->sections[vm];
 	const u64 heap = section->offset + vmshm_heap_offset(&dev->header);
@@ -81,12 +81,12 @@ static bool is_sound(struct vmshm_dev *dev, u32 vm, const struct vmshm_window *w
 	       vmshm_range_inside(w->offset, w->length, open, end - open);
 }
 
-static int check(struct vmshm_file *file, const struct vmshm_find *find, u32 index,
-		 const struct vmshm_window *w)
+static int found_check(struct vmshm_file *file, const struct vmshm_find *find, u32 index,
+		       const struct vmshm_window *w)
 {
 	if (w->state != VMSHM_WINDOW_LIVE || w->proc != find->slot)
 		return -ENOENT;
-	if (!is_sound(file->dev, find->vm, w))
+	if (!window_is_sound(file->dev, find->vm, w))
 		return -EPROTO;
 	if (memcmp(w->job, find->job, sizeof(w->job)) ||
 	    w->uid != from_kuid(&init_user_ns, file->uid))
@@ -111,7 +111,7 @@ static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
  * not hand it out again, whatever becomes of this process. The module lists it before the process
  * does no more.
  */
-static bool keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
+static bool found_keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
 {
 	if (!vmshm_is_pinned(dev, f->offset, f->length))
 		return false;
@@ -127,16 +127,19 @@ static bool keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
 	return true;
 }
 
-static void forget(struct vmshm_file *file, struct vmshm_found *f)
+static void found_forget(struct vmshm_file *file, struct vmshm_found *f)
 {
 	struct vmshm_dev *dev = file->dev;
 	bool kept;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_del(&f->list);
 	file->found_count--;
 	vmshm_zap(dev, f->offset, f->length);
-	kept = keep_pinned(dev, f);
+	kept = found_keep_pinned(dev, f);
 	row_clear(dev, file->slot, f->vm, f->index);
+	if (f->vm == dev->vm)
+		vmshm_window_unread(dev, f->index);
 	if (!kept)
 		kfree(f);
 }
@@ -146,6 +149,7 @@ void vmshm_pins_look(struct vmshm_dev *dev)
 	struct vmshm_found *f, *next, *other;
 	bool twice;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_for_each_entry_safe(f, next, &dev->pinned, list) {
 		if (vmshm_is_pinned(dev, f->offset, f->length))
 			continue;
@@ -174,7 +178,7 @@ void vmshm_pins_forget(struct vmshm_dev *dev)
 	dev->pin_slot = VMSHM_NO_SLOT;
 }
 
-static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
+static int found_enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_found *f = found_of(file, find->vm, index);
@@ -183,8 +187,8 @@ static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 	int rc;
 
 	row_set(dev, file->slot, find->vm, index);
-	copy_window(dev, find->vm, index, &w);
-	rc = check(file, find, index, &w);
+	window_copy(dev, find->vm, index, &w);
+	rc = found_check(file, find, index, &w);
 	/* Under our bit an honest owner keeps it as it was. */
 	if (!rc && known && (f->offset != w.offset || f->length != w.length || f->kind != w.kind))
 		rc = -EPROTO;
@@ -207,6 +211,8 @@ static int enter(struct vmshm_file *file, struct vmshm_find *find, u32 index)
 		};
 		list_add(&f->list, &file->found);
 		file->found_count++;
+		if (f->vm == dev->vm)
+			vmshm_window_read(dev, index);
 	}
 	find->index = index;
 	find->window_offset = f->offset;
@@ -223,15 +229,16 @@ int vmshm_find(struct vmshm_file *file, struct vmshm_find *find)
 	int rc = -ENOENT;
 	u32 i;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (find->vm >= dev->header.vms || find->slot >= dev->header.procs)
 		return -EINVAL;
 	if (find->index != VMSHM_ANY_WINDOW)
-		return find->index < dev->header.windows ? enter(file, find, find->index) : -EINVAL;
+		return find->index < dev->header.windows ? found_enter(file, find, find->index) : -EINVAL;
 	for (i = 0; i < dev->header.windows; i++) {
-		copy_window(dev, find->vm, i, &w);
+		window_copy(dev, find->vm, i, &w);
 		if (w.state == VMSHM_WINDOW_LIVE && w.proc == find->slot &&
 		    vmshm_range_inside(find->offset, find->length, w.offset, w.length)) {
-			rc = enter(file, find, i);
+			rc = found_enter(file, find, i);
 			if (rc != -ENOENT)
 				return rc;
 		}
@@ -247,7 +254,7 @@ int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r)
 		return -ENOENT;
 	r->offset = f->offset;
 	r->length = f->length;
-	forget(file, f);
+	found_forget(file, f);
 	return 0;
 }
 
@@ -256,7 +263,7 @@ void vmshm_found_release_all(struct vmshm_file *file)
 	struct vmshm_found *f, *next;
 
 	list_for_each_entry_safe(f, next, &file->found, list)
-		forget(file, f);
+		found_forget(file, f);
 }
 
 void vmshm_found_forget_all(struct vmshm_file *file)

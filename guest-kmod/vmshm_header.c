@@ -14,7 +14,7 @@ module_param(vm_id, int, 0444);
 MODULE_PARM_DESC(vm_id,
 		 "id of this VM in the segment's table, where neither the device nor the SMBIOS OEM string vmshm.vm-id=N gives it");
 
-static const char *limits_fault(const struct vmshm_header *h)
+static const char *header_limits_fault(const struct vmshm_header *h)
 {
 	if (h->vms < 1 || h->vms > VMSHM_MAX_VMS)
 		return "vms";
@@ -42,7 +42,7 @@ static const char *header_fault(const struct vmshm_dev *dev, const u8 *image)
 		return "checksum";
 	if (h->total_bytes > dev->bytes)
 		return "total_bytes";
-	fault = limits_fault(h);
+	fault = header_limits_fault(h);
 	if (fault)
 		return fault;
 	for (vm = 0; vm < h->vms; vm++) {
@@ -55,7 +55,7 @@ static const char *header_fault(const struct vmshm_dev *dev, const u8 *image)
 }
 
 /* N of an OEM string vmshm.vm-id=N; -1: there is none. */
-static long id_from_smbios(void)
+static long vm_id_from_smbios(void)
 {
 	static const char key[] = "vmshm.vm-id=";
 	const struct dmi_device *d = NULL;
@@ -68,7 +68,7 @@ static long id_from_smbios(void)
 	return -1;
 }
 
-static int identify(struct vmshm_dev *dev)
+static int vm_identify(struct vmshm_dev *dev)
 {
 	const struct vmshm_section_entry *own;
 	long id = -1;
@@ -78,7 +78,7 @@ static int identify(struct vmshm_dev *dev)
 		dev->vm_source = VMSHM_ID_DEVICE;
 	}
 	if (id < 0) {
-		id = id_from_smbios();
+		id = vm_id_from_smbios();
 		dev->vm_source = VMSHM_ID_SMBIOS;
 	}
 	if (id < 0) {
@@ -116,6 +116,7 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	u8 *image;
 	int rc;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (dev->usable)
 		return 0;
 	image = kmalloc(VMSHM_CHECKED_BYTES, GFP_KERNEL);
@@ -132,7 +133,7 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	}
 	memcpy(&dev->header, image, sizeof(dev->header));
 	memcpy(dev->sections, image + VMSHM_TABLE_OFFSET, sizeof(dev->sections));
-	rc = identify(dev);
+	rc = vm_identify(dev);
 	if (rc)
 		goto free_image;
 	rc = -ENOMEM;
@@ -145,6 +146,9 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	do {
 		dev->epoch = get_random_u64();
 	} while (!dev->epoch);
+	INIT_LIST_HEAD(&dev->taken_windows);
+	INIT_LIST_HEAD(&dev->to_look);
+	INIT_LIST_HEAD(&dev->held);
 	memset(dev->seen, 0, sizeof(dev->seen));
 	dev->taken = false;
 	dev->usable = true;
@@ -157,6 +161,7 @@ free_image:
 
 void vmshm_header_drop(struct vmshm_dev *dev)
 {
+	vmshm_limits_forget(dev);
 	kvfree(dev->procs);
 	kvfree(dev->windows);
 	dev->procs = NULL;

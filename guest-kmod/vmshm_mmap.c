@@ -29,11 +29,11 @@ enum { OF_TABLES = 1, OF_OWN, OF_FOUND };
 static_assert(sizeof(union identity) == sizeof(void *));
 static_assert(VMSHM_MAX_WINDOWS <= 0x10000 && VMSHM_MAX_VMS <= 0x100);
 
-static bool in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
+static bool range_in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
 {
 	u32 vm;
 
-	if (vmshm_range_inside(offset, length, 0, VMSHM_HEADER_BYTES))
+	if (vmshm_range_inside(offset, length, 0, PAGE_ALIGN(VMSHM_HEADER_BYTES)))
 		return true;
 	for (vm = 0; vm < dev->header.vms; vm++)
 		if (vmshm_range_inside(offset, length, dev->sections[vm].offset,
@@ -42,13 +42,14 @@ static bool in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
 	return false;
 }
 
-/* Lock held. What the range is part of, as a whole. */
-static union identity identify(const struct vmshm_file *file, u64 offset, u64 length)
+/* What the range is part of, as a whole. */
+static union identity identity_of_range(const struct vmshm_file *file, u64 offset, u64 length)
 {
 	const struct vmshm_dev *dev = file->dev;
 	const struct vmshm_own_window *w;
 	const struct vmshm_found *f;
 
+	lockdep_assert_held(&dev->lock);
 	list_for_each_entry(w, &file->windows, of_file)
 		if (vmshm_range_inside(offset, length, w->offset, w->length))
 			return (union identity) { .kind = OF_OWN, .vm = dev->vm,
@@ -57,7 +58,7 @@ static union identity identify(const struct vmshm_file *file, u64 offset, u64 le
 		if (vmshm_range_inside(offset, length, f->offset, f->length))
 			return (union identity) { .kind = OF_FOUND, .vm = f->vm,
 				.index = f->index, .generation = f->generation };
-	return (union identity) { .kind = in_tables(dev, offset, length) ? OF_TABLES : 0 };
+	return (union identity) { .kind = range_in_tables(dev, offset, length) ? OF_TABLES : 0 };
 }
 
 /* Open windows are there to be written, but where the device guards the sections of others a store to
@@ -69,13 +70,14 @@ static bool can_store(const struct vmshm_dev *dev, const struct vmshm_found *f)
 	       (f->vm == dev->vm || !(dev->features & VMSHM_FEATURE_WRITE_WINDOWS));
 }
 
-/* Lock held. What the file may do with it now. */
-static enum right right_to(const struct vmshm_file *file, union identity id)
+/* What the file may do with it now. */
+static enum right right_to_identity(const struct vmshm_file *file, union identity id)
 {
 	const struct vmshm_dev *dev = file->dev;
 	const struct vmshm_own_window *w;
 	const struct vmshm_found *f;
 
+	lockdep_assert_held(&dev->lock);
 	if (vmshm_is_away(dev) || !dev->usable)
 		return RIGHT_NONE;
 	switch (id.kind) {
@@ -94,21 +96,21 @@ static enum right right_to(const struct vmshm_file *file, union identity id)
 	return RIGHT_NONE;
 }
 
-static bool may_fault(const struct vm_area_struct *vma)
+static bool vma_may_fault(const struct vm_area_struct *vma)
 {
 	const union identity id = { .data = vma->vm_private_data };
 	const struct vmshm_file *file = vma->vm_file->private_data;
 
 	if (id.kind != OF_TABLES && vma->vm_mm != file->mm)
 		return false;
-	return right_to(file, id) >= (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
+	return right_to_identity(file, id) >= (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
 }
 
 /* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows
  * from the mapping alone: for one place it is always the same, and never meets a table of small
  * entries.
  */
-static vm_fault_t fault_pmd(struct vm_fault *vmf)
+static vm_fault_t vma_fault_pmd(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct vmshm_file *file = vma->vm_file->private_data;
@@ -122,14 +124,14 @@ static vm_fault_t fault_pmd(struct vm_fault *vmf)
 	if (((file->dev->phys + offset) & ~PMD_MASK) != 0)
 		return VM_FAULT_FALLBACK;
 	down_read(&file->dev->lock);
-	if (may_fault(vma))
+	if (vma_may_fault(vma))
 		ret = vmshm_insert_pmd(vmf, (file->dev->phys + offset) >> PAGE_SHIFT,
 				       vma->vm_flags & VM_WRITE);
 	up_read(&file->dev->lock);
 	return ret;
 }
 
-static vm_fault_t fault_pte(struct vm_fault *vmf)
+static vm_fault_t vma_fault_pte(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct vmshm_file *file = vma->vm_file->private_data;
@@ -138,38 +140,28 @@ static vm_fault_t fault_pte(struct vm_fault *vmf)
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 
 	down_read(&dev->lock);
-	if (may_fault(vma))
+	if (vma_may_fault(vma))
 		ret = vma->vm_flags & VM_MIXEDMAP ? vmshm_insert_page(vma, vmf->address, pfn) :
 						    vmf_insert_pfn(vma, vmf->address, pfn);
 	up_read(&dev->lock);
 	return ret;
 }
 
-#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 6, 0)
-/* Here .huge_fault is never called for such a mapping. */
-static vm_fault_t fault(struct vm_fault *vmf)
+/* Large entries are made here, too: some kernels never call .huge_fault for such a mapping, and those that
+ * do differ in what they hand it.
+ */
+static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	const pmd_t pmd = READ_ONCE(*vmf->pmd);
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
 	/* Another thread was quicker: its large entry must not be taken for a table. */
-	if (pmd_trans_huge(pmd) || pmd_devmap(pmd))
+	if (!pmd_none(pmd) && pmd_leaf(pmd))
 		return VM_FAULT_NOPAGE;
 	if (pmd_none(pmd))
-		ret = fault_pmd(vmf);
-	return ret & VM_FAULT_FALLBACK ? fault_pte(vmf) : ret;
+		ret = vma_fault_pmd(vmf);
+	return ret & VM_FAULT_FALLBACK ? vma_fault_pte(vmf) : ret;
 }
-#else
-static vm_fault_t fault(struct vm_fault *vmf)
-{
-	return fault_pte(vmf);
-}
-
-static vm_fault_t huge_fault(struct vm_fault *vmf, unsigned int order)
-{
-	return order == PMD_ORDER ? fault_pmd(vmf) : VM_FAULT_FALLBACK;
-}
-#endif
 
 /* With MADV_DOFORK a fork copies the mapping nevertheless. Its entries must not come along: the child is
  * another process. The tables are anybody's, and a mapping that is split or moved stays its process's.
@@ -193,10 +185,7 @@ static void vmshm_vma_open(struct vm_area_struct *vma)
 
 static const struct vm_operations_struct vm_ops = {
 	.open = vmshm_vma_open,
-	.fault = fault,
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
-	.huge_fault = huge_fault,
-#endif
+	.fault = vma_fault,
 };
 
 int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
@@ -220,8 +209,8 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 		return -EINVAL;
 	down_read(&dev->lock);
 	if (dev->usable) {
-		id = identify(file, (u64)vma->vm_pgoff << PAGE_SHIFT, length);
-		right = right_to(file, id);
+		id = identity_of_range(file, (u64)vma->vm_pgoff << PAGE_SHIFT, length);
+		right = right_to_identity(file, id);
 	}
 	if (vmshm_is_away(dev))
 		rc = -ENODEV;

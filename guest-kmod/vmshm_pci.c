@@ -77,7 +77,7 @@ void vmshm_dev_put(struct vmshm_dev *dev)
 	kref_put(&dev->ref, dev_free);
 }
 
-static irqreturn_t interrupt(int irq, void *data)
+static irqreturn_t dev_interrupt(int irq, void *data)
 {
 	struct vmshm_dev *dev = data;
 	unsigned long next;
@@ -114,7 +114,7 @@ static void interrupt_start(struct vmshm_dev *dev)
 		goto free_vectors;
 	dev->irq = pci_irq_vector(pdev, 0);
 	dev->looked = jiffies - LOOK_JIFFIES;
-	if (request_irq(dev->irq, interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name, dev))
+	if (request_irq(dev->irq, dev_interrupt, dev->msix ? 0 : IRQF_SHARED, dev->name, dev))
 		goto free_vectors;
 	dev->vector = true;
 	dev->features |= VMSHM_FEATURE_INTERRUPT;
@@ -173,7 +173,7 @@ static int memory_map(struct vmshm_dev *dev)
 		dev->pages.nr_range = 1;
 		dev->pages.range.start = dev->phys;
 		dev->pages.range.end = dev->phys + dev->bytes - 1;
-		mem = memremap_pages(&dev->pages, dev_to_node(&dev->pdev->dev));
+		mem = vmshm_pages_map(&dev->pages, dev_to_node(&dev->pdev->dev));
 		if (!IS_ERR(mem)) {
 			dev->mem = mem;
 			dev->features |= VMSHM_FEATURE_PAGES;
@@ -193,14 +193,14 @@ static void memory_unmap(struct vmshm_dev *dev)
 	if (!dev->mem)
 		return;
 	if (dev->features & VMSHM_FEATURE_PAGES)
-		memunmap_pages(&dev->pages);
+		vmshm_pages_unmap(&dev->pages);
 	else
 		memunmap(dev->mem);
 	dev->mem = NULL;
 }
 
 /* Nobody maps it any more. Who has pages pinned may be done with them in a moment, or never. */
-static bool is_let_go(struct vmshm_dev *dev)
+static bool dev_is_let_go(struct vmshm_dev *dev)
 {
 	const unsigned long end = jiffies + GRACE_JIFFIES;
 
@@ -221,7 +221,7 @@ static bool is_let_go(struct vmshm_dev *dev)
 static struct workqueue_struct *lingering;
 static atomic_t lingerers = ATOMIC_INIT(0);
 
-static void linger(struct work_struct *work)
+static void dev_linger(struct work_struct *work)
 {
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, linger);
 	struct pci_dev *pdev = dev->pdev;
@@ -255,7 +255,7 @@ static void linger(struct work_struct *work)
 		wake_up_var(&lingerers);
 }
 
-static void linger_start(struct vmshm_dev *dev)
+static void dev_linger_start(struct vmshm_dev *dev)
 {
 	dev_warn(&dev->pdev->dev,
 		 "memory of the segment is pinned (by RDMA, a pipe, a GPU): it stays, and so does its range of addresses, until it is released\n");
@@ -270,19 +270,64 @@ static void linger_start(struct vmshm_dev *dev)
 	pci_dev_get(dev->pdev);
 	/* not where the module is being unloaded, which waits */
 	dev->holds_module = try_module_get(THIS_MODULE);
-	INIT_DELAYED_WORK(&dev->linger, linger);
+	INIT_DELAYED_WORK(&dev->linger, dev_linger);
 	queue_delayed_work(lingering, &dev->linger, 0);
 }
 
 /* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
 static void warn_if_uncached(struct vmshm_dev *dev)
 {
+#ifdef VMSHM_HAS_LOOKUP_ADDRESS
 	unsigned int level;
 	pte_t *pte = lookup_address((unsigned long)dev->mem, &level);
 
 	if (pte && (pte_flags(*pte) & (_PAGE_PCD | _PAGE_PWT)))
 		dev_warn(&dev->pdev->dev,
 			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: where the hypervisor heeds that, copies run at a hundredth of their speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
+#endif
+}
+
+/* The patched device says so, also while the host has the memory back. Reading changes nothing. */
+static bool pdev_has_registers(struct pci_dev *pdev)
+{
+	void __iomem *regs;
+	bool has;
+
+	if (pci_resource_len(pdev, 0) < VMSHM_REG_BYTES)
+		return false;
+	regs = pci_iomap(pdev, 0, VMSHM_REG_BYTES);
+	if (!regs)
+		return false;
+	has = ioread32(regs + VMSHM_REG_MAGIC) == VMSHM_MAGIC_VALUE;
+	pci_iounmap(pdev, regs);
+	return has;
+}
+
+static bool pdev_has_segment(struct pci_dev *pdev)
+{
+	const struct vmshm_header *header;
+	bool has;
+
+	header = memremap(pci_resource_start(pdev, 2), VMSHM_HEADER_BYTES, MEMREMAP_WB);
+	if (!header)
+		return false;
+	has = READ_ONCE(header->magic) == VMSHM_MAGIC;
+	memunmap((void *)header);
+	return has;
+}
+
+/* Others use such devices, too: Looking Glass, Zephyr, one's own. Until it is known to be ours it is only
+ * read, and then left to its driver.
+ */
+static bool pdev_is_ours(struct pci_dev *pdev)
+{
+	if (pci_resource_len(pdev, 2) >= VMSHM_HEADER_BYTES &&
+	    (pdev_has_registers(pdev) || pdev_has_segment(pdev)))
+		return true;
+	dev_info(&pdev->dev,
+		 "holds no vmshm segment: left alone. If one is made later: echo %s >/sys/bus/pci/drivers/vmshm/bind\n",
+		 pci_name(pdev));
+	return false;
 }
 
 static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -290,7 +335,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	struct vmshm_dev *dev;
 	int rc;
 
-	rc = pci_enable_device(pdev);
+	rc = pci_enable_device_mem(pdev);
 	if (rc)
 		return rc;
 	rc = pci_request_regions(pdev, "vmshm");
@@ -298,6 +343,9 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		dev_err(&pdev->dev, "another driver has the device\n");
 		goto disable;
 	}
+	rc = -ENODEV;
+	if (!pdev_is_ours(pdev))
+		goto release;
 	rc = -ENOMEM;
 	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
 	if (!dev)
@@ -310,6 +358,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	}
 	kref_init(&dev->ref);
 	init_rwsem(&dev->lock);
+	INIT_LIST_HEAD(&dev->users);
 	INIT_LIST_HEAD(&dev->files);
 	INIT_LIST_HEAD(&dev->pinned);
 	dev->pin_slot = VMSHM_NO_SLOT;
@@ -323,10 +372,6 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (rc)
 		goto put;
 	rc = -ENODEV;
-	if (dev->bytes < VMSHM_HEADER_BYTES) {
-		dev_err(&pdev->dev, "BAR 2 has %llu bytes: not a vmshm segment\n", dev->bytes);
-		goto put;
-	}
 	dev->regs = pci_iomap(pdev, 0, 0);
 	if (!dev->regs || memory_map(dev)) {
 		dev_err(&pdev->dev, "cannot map the device's memory (%llu bytes)\n", dev->bytes);
@@ -343,6 +388,7 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	rc = misc_register(&dev->misc);
 	if (rc)
 		goto stop;
+	vmshm_debugfs_add(dev);
 	mod_delayed_work(system_wq, &dev->beat, 0);
 	dev_info(&pdev->dev, "%s: %llu MiB%s\n", dev->name, dev->bytes >> 20,
 		 dev->features & VMSHM_FEATURE_WRITE_WINDOWS ? ", guarded by the hypervisor" : "");
@@ -391,13 +437,14 @@ static void vmshm_remove(struct pci_dev *pdev)
 	struct vmshm_dev *dev = pci_get_drvdata(pdev);
 
 	misc_deregister(&dev->misc);
+	vmshm_debugfs_remove(dev);
 	dev_end(dev);
 	pci_iounmap(pdev, dev->regs);
-	if (is_let_go(dev)) {
+	if (dev_is_let_go(dev)) {
 		memory_unmap(dev);
 		pci_release_regions(pdev);
 	} else {
-		linger_start(dev);
+		dev_linger_start(dev);
 	}
 	vmshm_dev_put(dev);
 	pci_disable_device(pdev);
@@ -492,9 +539,12 @@ static int __init vmshm_init(void)
 	lingering = alloc_workqueue("vmshm", 0, 0);
 	if (!lingering)
 		return -ENOMEM;
+	vmshm_debugfs_init();
 	rc = pci_register_driver(&vmshm_driver);
-	if (rc)
+	if (rc) {
+		vmshm_debugfs_exit();
 		destroy_workqueue(lingering);
+	}
 	return rc;
 }
 module_init(vmshm_init);
@@ -502,6 +552,7 @@ module_init(vmshm_init);
 static void __exit vmshm_exit(void)
 {
 	pci_unregister_driver(&vmshm_driver);
+	vmshm_debugfs_exit();
 	wait_var_event(&lingerers, !atomic_read(&lingerers));
 	destroy_workqueue(lingering);
 }

@@ -55,7 +55,7 @@ static u32 pins_in(const struct vmshm_dev *dev, u64 offset, u64 length)
 }
 
 /* Another file, or a pin, before that one has the same window. */
-static bool is_listed(const struct list_head *found, const struct vmshm_found *f)
+static bool found_is_listed(const struct list_head *found, const struct vmshm_found *f)
 {
 	const struct vmshm_found *other;
 
@@ -74,7 +74,7 @@ static u32 pins_in_found(const struct vmshm_dev *dev, const struct list_head *fo
 	u32 pins = 0;
 
 	list_for_each_entry(f, found, list)
-		if (f->vm != dev->vm && !is_listed(found, f))
+		if (f->vm != dev->vm && !found_is_listed(found, f))
 			pins += pins_in(dev, f->offset, f->length);
 	return pins;
 }

@@ -28,6 +28,7 @@
 #define VMSHM_REG_REATTACH	0x84	/* write the generation: we use it again */
 #define VMSHM_REG_WAITS_PROCESSES 0x88	/* write what DETACH_ACK waits for */
 #define VMSHM_REG_WAITS_PAGES	0x8c	/* pinned ones */
+#define VMSHM_REG_BYTES		0x100	/* of BAR 0 */
 
 #define VMSHM_MAGIC_VALUE	0x4d485356	/* "VSHM" */
 #define VMSHM_NO_VM_ID		0xffffffffU

@@ -21,7 +21,7 @@
 #define WATCH_STEP_MS	50
 
 /* Tells one set of live processes from another; 0: none is alive. */
-static u64 live_print(struct vmshm_dev *dev)
+static u64 section_live_print(struct vmshm_dev *dev)
 {
 	u64 print = 0;
 	u32 slot;
@@ -44,7 +44,7 @@ struct watch {
 };
 
 /* Lock not held: all that want to map, and all that fault, would wait. 0: nothing moved. */
-static int watch_section(struct vmshm_dev *dev, const struct watch *watch)
+static int section_watch(struct vmshm_dev *dev, const struct watch *watch)
 {
 	unsigned int ms;
 	int rc = 0;
@@ -69,6 +69,7 @@ void vmshm_changed(struct vmshm_dev *dev)
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	u32 vm, doorbell;
 
+	lockdep_assert_held_write(&dev->lock);
 	shared_store(&own->changes, READ_ONCE(own->changes) + 1);
 	if (!dev->msix)
 		return;
@@ -80,7 +81,7 @@ void vmshm_changed(struct vmshm_dev *dev)
 }
 
 /* What others see of a slot that is nobody's any more. The state comes last. */
-static void bury(struct vmshm_dev *dev, u32 slot, u32 state)
+static void slot_bury(struct vmshm_dev *dev, u32 slot, u32 state)
 {
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
@@ -94,7 +95,7 @@ static void bury(struct vmshm_dev *dev, u32 slot, u32 state)
 	vmshm_changed(dev);
 }
 
-static int in_use(struct vmshm_dev *dev)
+static int section_in_use(struct vmshm_dev *dev)
 {
 	vmshm_complain(dev, "in use",
 		       "VM id %u is in use by another running VM, or by processes that do not use this module\n",
@@ -116,7 +117,7 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 	if (shared_load(&vmshm_mark_of(dev, dev->vm)->mark) == VMSHM_MARK_GONE)
 		return -EHOSTDOWN;
 	arbiter = READ_ONCE(own->arbiter);
-	live = live_print(dev);
+	live = section_live_print(dev);
 	if (READ_ONCE(own->state) == VMSHM_SECTION_UP && live) {
 		const struct watch now = {
 			dev->epoch, arbiter, live, READ_ONCE(own->heartbeat),
@@ -127,14 +128,14 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 			return -EAGAIN;
 		}
 		if (memcmp(watch, &now, sizeof(now)))
-			return in_use(dev);
+			return section_in_use(dev);
 	}
 	if (sync_cmpxchg(&own->arbiter, arbiter, dev->epoch) != arbiter)
-		return in_use(dev);
+		return section_in_use(dev);
 	virt_mb();	/* the arbiter before the second look at the slots */
-	if (live_print(dev) != live) {
+	if (section_live_print(dev) != live) {
 		sync_cmpxchg(&own->arbiter, dev->epoch, arbiter);
-		return in_use(dev);
+		return section_in_use(dev);
 	}
 	/* Where any VM can write, what stands there may hide what was handed out before. */
 	dev->dirty_end = length;
@@ -148,7 +149,7 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 
 		dev->procs[slot].generation = READ_ONCE(proc->generation);
 		if (READ_ONCE(proc->state) == VMSHM_PROC_LIVE)
-			bury(dev, slot, VMSHM_PROC_DEAD);
+			slot_bury(dev, slot, VMSHM_PROC_DEAD);
 	}
 	WRITE_ONCE(own->vm_id, dev->vm);
 	WRITE_ONCE(own->doorbell,
@@ -162,7 +163,7 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 }
 
 /* No process has the memory any more: is there anybody who has pages of it? */
-static void take_mappings(struct vmshm_dev *dev)
+static void section_take_mappings(struct vmshm_dev *dev)
 {
 	vmshm_zap(dev, 0, dev->bytes);
 	if (!vmshm_pins(dev))
@@ -172,7 +173,7 @@ static void take_mappings(struct vmshm_dev *dev)
 }
 
 /* What the module knows of the memory ends. */
-static void drop(struct vmshm_dev *dev)
+static void section_drop(struct vmshm_dev *dev)
 {
 	vmshm_pins_forget(dev);
 	vmshm_header_drop(dev);
@@ -183,25 +184,26 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (!dev->usable)
 		return;
 	list_for_each_entry(file, &dev->files, list)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
-	take_mappings(dev);
+	section_take_mappings(dev);
 	vmshm_pins_look(dev);
 	/* Where others' windows are pinned yet the slot stays, and lists them, until the VM is gone or has
 	 * its section anew.
 	 */
 	if (dev->taken)
 		shared_store(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
-	drop(dev);
+	section_drop(dev);
 }
 
 /* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and
  * then should find the fate of its last owner, not its successor. The last one that is free is the
  * module's, which must not fail to get one.
  */
-static u32 free_slot(struct vmshm_dev *dev, u32 spare)
+static u32 slot_find_free(struct vmshm_dev *dev, u32 spare)
 {
 	u32 slot, free = 0, best = VMSHM_NO_SLOT;
 
@@ -245,6 +247,7 @@ static u64 slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u6
 static void slot_free(struct vmshm_file *file)
 {
 	file->dev->procs[file->slot].file = NULL;
+	vmshm_limits_leave(file);
 	file->dev->members--;
 	file->slot = VMSHM_NO_SLOT;
 	mmdrop(file->mm);
@@ -255,9 +258,10 @@ void vmshm_section_lost(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (!dev->usable)
 		return;
-	take_mappings(dev);
+	section_take_mappings(dev);
 	list_for_each_entry(file, &dev->files, list) {
 		if (file->slot == VMSHM_NO_SLOT)
 			continue;
@@ -265,7 +269,7 @@ void vmshm_section_lost(struct vmshm_dev *dev)
 		INIT_LIST_HEAD(&file->windows);
 		slot_free(file);
 	}
-	drop(dev);
+	section_drop(dev);
 }
 
 bool vmshm_is_arbiter(const struct vmshm_dev *dev)
@@ -287,6 +291,7 @@ bool vmshm_is_expelled(const struct vmshm_dev *dev)
 
 void vmshm_expel(struct vmshm_dev *dev)
 {
+	lockdep_assert_held_write(&dev->lock);
 	if (vmshm_is_arbiter(dev))
 		vmshm_section_shut(dev);
 	else
@@ -296,8 +301,9 @@ void vmshm_expel(struct vmshm_dev *dev)
 u32 vmshm_slot_hold(struct vmshm_dev *dev)
 {
 	static const u8 no_job[16];
-	const u32 slot = free_slot(dev, 0);
+	const u32 slot = slot_find_free(dev, 0);
 
+	lockdep_assert_held_write(&dev->lock);
 	if (slot != VMSHM_NO_SLOT)
 		slot_publish(dev, slot, 0, GLOBAL_ROOT_UID, 0, no_job);
 	return slot;
@@ -305,7 +311,7 @@ u32 vmshm_slot_hold(struct vmshm_dev *dev)
 
 void vmshm_slot_drop(struct vmshm_dev *dev, u32 slot)
 {
-	bury(dev, slot, VMSHM_PROC_LEFT);
+	slot_bury(dev, slot, VMSHM_PROC_LEFT);
 }
 
 static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
@@ -314,22 +320,28 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	const u32 spare = dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1 &&
 			  dev->pin_slot == VMSHM_NO_SLOT;
-	const u32 slot = free_slot(dev, spare);
+	const u32 slot = slot_find_free(dev, spare);
 	struct vmshm_proc *proc;
 	u64 nonce;
+	int rc;
 
 	if (slot == VMSHM_NO_SLOT)
 		return -ENOSPC;
+	rc = vmshm_limits_join(file);
+	if (rc)
+		return rc;
 	proc = vmshm_proc_of(dev, dev->vm, slot);
 	nonce = slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name,
 			     join->job);
 	if (READ_ONCE(own->arbiter) != dev->epoch) {
 		/* The other one may have taken the very slot by now. */
 		if (READ_ONCE(proc->nonce) == nonce)
-			bury(dev, slot, VMSHM_PROC_LEFT);
-		return in_use(dev);
+			slot_bury(dev, slot, VMSHM_PROC_LEFT);
+		vmshm_limits_leave(file);
+		return section_in_use(dev);
 	}
 	dev->procs[slot].file = file;
+	file->pid = task_tgid_nr(current);
 	file->slot = slot;
 	file->uid = current_uid();
 	file->mm = current->mm;
@@ -345,7 +357,7 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	return 0;
 }
 
-static int try_join(struct vmshm_file *file, struct vmshm_join *join, struct watch *watch)
+static int join_try(struct vmshm_file *file, struct vmshm_join *join, struct watch *watch)
 {
 	struct vmshm_dev *dev = file->dev;
 	int rc;
@@ -385,11 +397,12 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 	struct watch watch = {};
 	int rc, seen = 0;
 
+	lockdep_assert_held_write(&dev->lock);
 	do {
 		down_write(&dev->lock);
-		rc = seen == -EADDRINUSE ? in_use(dev) : seen ? seen : try_join(file, join, &watch);
+		rc = seen == -EADDRINUSE ? section_in_use(dev) : seen ? seen : join_try(file, join, &watch);
 		up_write(&dev->lock);
-		seen = rc == -EAGAIN ? watch_section(dev, &watch) : 0;
+		seen = rc == -EAGAIN ? section_watch(dev, &watch) : 0;
 	} while (rc == -EAGAIN);
 	return rc;
 }
@@ -398,13 +411,15 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 {
 	struct vmshm_dev *dev = file->dev;
 
+	lockdep_assert_held_write(&dev->lock);
 	if (file->slot == VMSHM_NO_SLOT)
 		return;
 	vmshm_found_release_all(file);
 	vmshm_window_release_all(file);
-	bury(dev, file->slot, state);
+	slot_bury(dev, file->slot, state);
 	slot_free(file);
-	vmshm_window_collect(dev);
+	if (vmshm_window_collect(dev))
+		mod_delayed_work(system_wq, &dev->beat, 0);
 	/* The host, or the end of the device, may wait for the last one. */
 	if (!dev->members && (dev->leaving || dev->detach_by || dev->expelled_by)) {
 		wake_up_all(&dev->wait);
@@ -416,6 +431,7 @@ void vmshm_reap(struct vmshm_dev *dev)
 {
 	struct vmshm_file *file;
 
+	lockdep_assert_held_write(&dev->lock);
 	list_for_each_entry(file, &dev->files, list)
 		if (file->slot != VMSHM_NO_SLOT && !atomic_read(&file->mm->mm_users))
 			vmshm_leave(file, VMSHM_PROC_DEAD);

@@ -2,7 +2,8 @@
 /*
  * What a process of a guest may ask of /dev/vmshmN.
  *
- * An open file is one membership: VMSHM_IOC_JOIN takes a process slot for the calling address
+ * An open file is one membership, and a process has one (the module's parameter process_slots):
+ * VMSHM_IOC_JOIN takes a process slot for the calling address
  * space, the last close of the file, VMSHM_IOC_LEAVE or the end of the address space gives it back,
  * with all windows. After a fork the child has neither the membership nor the mappings: it opens
  * the device anew. Only the address space that joined may use the file for more than describing.
@@ -58,6 +59,8 @@ struct vmshm_describe {
 #define VMSHM_FEATURE_PAGES		(1U << 3) /* the memory can be pinned, for RDMA */
 
 /* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
+ * EMFILE (the process has joined through another open file: process_slots), EDQUOT (the user, or all
+ * of them together, have as many slots as they may: user_slots, all_slots; not with CAP_SYS_RESOURCE),
  * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), ENODEV (also while the
  * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
  * that lay there before the memory was lost: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
@@ -76,7 +79,9 @@ struct vmshm_join {
 };
 
 /* A window of the own section, zeroed. Errors: EINVAL (no bytes, unknown kind), ENOSPC (no window
- * slot, or no such range free), EINTR (killed).
+ * slot, or no such range free), EDQUOT (the user, or all of them together, would have more windows or
+ * bytes than they may, windows in quarantine included: user_windows, user_bytes, all_windows,
+ * all_bytes), EINTR (killed).
  */
 struct vmshm_alloc {
 	__u64 bytes;			/* rounded up to 64 KiB */

@@ -7,72 +7,161 @@
  * barrier between (Dekker), as in the user-space library (vmshm_window.c there;
  * test/model/windows.pml).
  */
+#include <linux/lockdep.h>
 #include <linux/sched/signal.h>
 
 #include "vmshm.h"
 
 #define ZERO_BYTES	(2UL << 20)
 
-static void publish_state(struct vmshm_dev *dev, u32 index, u32 state)
+static void window_publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 {
 	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
 
-/* By a process of this VM? */
-static bool is_read_here(const struct vmshm_dev *dev, u32 index)
-{
-	const struct vmshm_file *file;
-	const struct vmshm_found *f;
-
-	list_for_each_entry(file, &dev->files, list)
-		list_for_each_entry(f, &file->found, list)
-			if (f->vm == dev->vm && f->index == index)
-				return true;
-	return false;
-}
-
-/* Does a process of this VM, or by its table a live one of a VM that may still run, read it? Windows
- * of this VM that are pinned need no look here: see vmshm_is_pinned().
+/* Entries of reader tables and pages that are looked at under one hold of the lock: all page faults
+ * wait for it.
  */
-static bool is_read(struct vmshm_dev *dev, u32 index)
+#define LOOKS_MAX	1024
+/* Held windows that each allocation looks at anew. */
+#define LOOK_AGAIN	64
+
+enum look { LOOK_FREE, LOOK_HELD, LOOK_UNFINISHED };
+
+/* Does this process read it? Of this VM the module knows that without the table. */
+static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
 {
-	const struct vmshm_header *h = &dev->header;
-	const u64 bit = (u64)dev->vm * h->windows + index;
-	u32 vm, slot;
+	const u64 bit = (u64)dev->vm * dev->header.windows + index;
+	const u64 *row = vmshm_row_of(dev, vm, slot);
 
-	if (is_read_here(dev, index))
-		return true;
-	for (vm = 0; vm < h->vms; vm++) {
-		if (vm == dev->vm ||
-		    shared_load(&vmshm_section_of(dev, vm)->magic) != VMSHM_SECTION_MAGIC ||
-		    shared_load(&vmshm_mark_of(dev, vm)->mark) == VMSHM_MARK_GONE)
-			continue;
-		for (slot = 0; slot < h->procs; slot++) {
-			const u64 *row = vmshm_row_of(dev, vm, slot);
-
-			if (shared_load(&vmshm_proc_of(dev, vm, slot)->state) ==
-			    VMSHM_PROC_LIVE &&
-			    (shared_load(&row[bit / 64]) >> bit % 64 & 1))
-				return true;
-		}
-	}
-	return false;
+	return shared_load(&vmshm_proc_of(dev, vm, slot)->state) == VMSHM_PROC_LIVE &&
+	       (shared_load(&row[bit / 64]) >> bit % 64 & 1);
 }
 
-void vmshm_window_collect(struct vmshm_dev *dev)
+/* May a process of that VM still run and read? */
+static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
 {
-	u32 i;
+	return vm != dev->vm &&
+	       shared_load(&vmshm_section_of(dev, vm)->magic) == VMSHM_SECTION_MAGIC &&
+	       shared_load(&vmshm_mark_of(dev, vm)->mark) != VMSHM_MARK_GONE;
+}
 
-	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
-	for (i = 0; i < dev->header.windows; i++) {
-		struct vmshm_own_window *w = &dev->windows[i];
+/* Who holds a window in quarantine? Nobody finds it any more, and when no file of this VM has it, nobody
+ * maps it here: a process that was seen not to read it will not, a page that was seen free stays so. So each
+ * look goes on where the last one ended, and a window that is held costs one.
+ * Only a module may list its own slot later, for pages that stay pinned, and before it takes the process from
+ * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
+ * listed.
+ */
+static enum look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
+{
+	const u32 index = w - dev->windows, procs = dev->header.procs;
+	const u32 all = dev->header.vms * 2 * procs;
 
-		if (w->state == VMSHM_OWN_QUARANTINE && !is_read(dev, i) &&
-		    !vmshm_is_pinned(dev, w->offset, w->length)) {
-			w->state = VMSHM_OWN_EMPTY;
-			publish_state(dev, i, VMSHM_WINDOW_EMPTY);
+	while (*looks) {
+		const u32 vm = w->readers_seen / (2 * procs);
+
+		--*looks;
+		if (w->readers)
+			return LOOK_HELD;
+		if (w->readers_seen < all) {
+			if (!vm_is_reader(dev, vm)) {
+				w->readers_seen = (vm + 1) * 2 * procs;
+				continue;
+			}
+			if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
+				return LOOK_HELD;
+			w->readers_seen++;
+			continue;
 		}
+		if (w->bytes_seen == w->length)
+			return LOOK_FREE;
+		if (vmshm_is_pinned(dev, w->offset + w->bytes_seen, PAGE_SIZE))
+			return LOOK_HELD;
+		w->bytes_seen += PAGE_SIZE;
 	}
+	return LOOK_UNFINISHED;
+}
+
+static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	list_del(&w->quarantined);
+	list_del(&w->taken);
+	vmshm_limits_give(dev, w);
+	w->state = VMSHM_OWN_EMPTY;
+	window_publish_state(dev, w - dev->windows, VMSHM_WINDOW_EMPTY);
+}
+
+bool vmshm_window_collect(struct vmshm_dev *dev)
+{
+	u32 looks = LOOKS_MAX;
+	struct vmshm_own_window *w, *next;
+	enum look look = LOOK_FREE;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (list_empty(&dev->to_look))
+		return false;
+	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
+	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
+		look = window_look(dev, w, &looks);
+		if (look == LOOK_UNFINISHED)
+			break;
+		if (look == LOOK_FREE)
+			window_set_free(dev, w);
+		else
+			list_move_tail(&w->quarantined, &dev->held);
+	}
+	looks = LOOKS_MAX - looks;
+	dev->looks += looks;
+	dev->looks_most = max(dev->looks_most, looks);
+	return look == LOOK_UNFINISHED;
+}
+
+void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
+{
+	lockdep_assert_held_write(&dev->lock);
+	while (windows-- && !list_empty(&dev->held))
+		list_move_tail(dev->held.next, &dev->to_look);
+}
+
+/* What is left over the next beat does, which comes at once. */
+static void windows_collect_soon(struct vmshm_dev *dev)
+{
+	if (vmshm_window_collect(dev))
+		mod_delayed_work(system_wq, &dev->beat, 0);
+}
+
+void vmshm_window_read(struct vmshm_dev *dev, u32 index)
+{
+	dev->windows[index].readers++;
+}
+
+void vmshm_window_unread(struct vmshm_dev *dev, u32 index)
+{
+	struct vmshm_own_window *w = &dev->windows[index];
+
+	if (!--w->readers && w->state == VMSHM_OWN_QUARANTINE)
+		list_move(&w->quarantined, &dev->to_look);
+}
+
+static void window_quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	w->state = VMSHM_OWN_QUARANTINE;
+	w->readers_seen = 0;
+	w->bytes_seen = dev->features & VMSHM_FEATURE_PAGES ? 0 : w->length;
+	list_add(&w->quarantined, &dev->to_look);
+	window_publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+}
+
+/* Where it stands in the order of the offsets, or the list's end. */
+static struct list_head *window_behind(struct vmshm_dev *dev, u64 offset)
+{
+	struct vmshm_own_window *w;
+
+	list_for_each_entry(w, &dev->taken_windows, taken)
+		if (w->offset > offset)
+			break;
+	return &w->taken;
 }
 
 static u64 heap_start(const struct vmshm_dev *dev, u32 kind)
@@ -109,62 +198,56 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 		    !(copy.length % VMSHM_GRANULE_BYTES) && !(copy.offset % VMSHM_GRANULE_BYTES) &&
 		    vmshm_range_inside(copy.offset, copy.length, start,
 				       heap_end(dev, VMSHM_KIND_OPEN) - start)) {
-			w->state = VMSHM_OWN_QUARANTINE;
 			w->offset = copy.offset;
 			w->length = copy.length;
-			publish_state(dev, i, VMSHM_WINDOW_QUARANTINE);
+			vmshm_limits_take(dev, w, NULL);
+			list_add_tail(&w->taken, window_behind(dev, w->offset));
+			window_quarantine(dev, w);
 		} else {
-			publish_state(dev, i, VMSHM_WINDOW_EMPTY);
+			window_publish_state(dev, i, VMSHM_WINDOW_EMPTY);
 		}
 	}
-	vmshm_window_collect(dev);
+	windows_collect_soon(dev);
 }
 
-/* First gap of `bytes` in the half of that kind, 0 if there is none. */
-static u64 find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
+/* First gap of `bytes` in the half of that kind, 0 if there is none. Those of an earlier boot may overlap. */
+static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
 {
 	const u64 heap = heap_start(dev, kind), end = heap_end(dev, kind);
+	const struct vmshm_own_window *w;
 	u64 at = heap;
-	bool moved;
-	u32 i;
 
-	/* Push the candidate behind every window it overlaps, until none does. */
-	do {
-		moved = false;
-		if (!vmshm_range_inside(at, bytes, heap, end - heap))
-			return 0;
-		for (i = 0; i < dev->header.windows; i++) {
-			const struct vmshm_own_window *w = &dev->windows[i];
-
-			if (w->state != VMSHM_OWN_EMPTY && at < w->offset + w->length &&
-			    w->offset < at + bytes) {
-				at = w->offset + w->length;
-				moved = true;
-			}
-		}
-	} while (moved);
-	return at;
+	list_for_each_entry(w, &dev->taken_windows, taken) {
+		if (w->offset >= at && w->offset - at >= bytes)
+			break;
+		at = max(at, w->offset + w->length);
+	}
+	return vmshm_range_inside(at, bytes, heap, end - heap) ? at : 0;
 }
 
-/* Lock held for writing. The window is taken, but nobody sees it yet. */
-static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
+/* The window is taken, but nobody sees it yet. */
+static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w;
 	u64 bytes, at;
+	int rc;
 	u32 i;
 
+	lockdep_assert_held_write(&dev->lock);
 	/* Beyond the section's length rounding up could wrap around to nothing. */
 	if (alloc->bytes > dev->sections[dev->vm].length)
 		return -ENOSPC;
 	bytes = vmshm_align_up(alloc->bytes, VMSHM_GRANULE_BYTES);
-	vmshm_window_collect(dev);
 	for (i = 0; i < dev->header.windows; i++)
 		if (dev->windows[i].state == VMSHM_OWN_EMPTY)
 			break;
-	at = i < dev->header.windows ? find_gap(dev, bytes, alloc->kind) : 0;
+	at = i < dev->header.windows ? heap_find_gap(dev, bytes, alloc->kind) : 0;
 	if (!at)
 		return -ENOSPC;
+	rc = vmshm_limits_check_window(file, bytes);
+	if (rc)
+		return rc;
 	w = &dev->windows[i];
 	w->state = VMSHM_OWN_ZEROING;
 	w->generation++;
@@ -173,24 +256,63 @@ static int reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	w->offset = at;
 	w->length = bytes;
 	list_add(&w->of_file, &file->windows);
+	list_add_tail(&w->taken, window_behind(dev, at));
+	vmshm_limits_take(dev, w, file->user);
 	alloc->offset = at;
 	alloc->length = bytes;
 	alloc->index = i;
 	return 0;
 }
 
-/* What reserve() took. In the memory that comes after a detachment the numbers begin anew. */
+/* Without success the lock is not held afterwards, else it is for writing. Some that were held are looked at
+ * anew, all of them only when there is nothing else; others get the lock in between.
+ */
+static int window_reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc)
+{
+	struct vmshm_dev *dev = file->dev;
+	bool again = true, all = false;
+	int rc;
+
+	for (;;) {
+		down_write(&dev->lock);
+		rc = dev->gone || dev->detached ? -ENODEV :
+		     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : 0;
+		if (rc)
+			break;
+		if (again)
+			vmshm_window_look_again(dev, all ? dev->header.windows : LOOK_AGAIN);
+		again = false;
+		if (!vmshm_window_collect(dev)) {
+			rc = window_reserve(file, alloc);
+			if (!rc)
+				return 0;
+			if (all || (rc != -ENOSPC && rc != -EDQUOT))
+				break;
+			again = true;
+			all = true;
+		}
+		up_write(&dev->lock);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	up_write(&dev->lock);
+	return rc;
+}
+
+/* What window_reserve() took. In the memory that comes after a detachment the numbers begin anew. */
 struct reserved {
 	u64 epoch;
 	u32 index;
 	u32 generation;
 };
 
-/* Lock held. Is it still the same window? Another thread may have left the segment, the host may have
+/* Is it still the same window? Another thread may have left the segment, the host may have
  * taken it back.
  */
-static bool is_reserved(struct vmshm_dev *dev, const struct reserved *r)
+static bool window_is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 {
+	lockdep_assert_held(&dev->lock);
 	return !dev->gone && !dev->detached && dev->usable && dev->epoch == r->epoch &&
 	       r->index < dev->header.windows &&
 	       dev->windows[r->index].state == VMSHM_OWN_ZEROING &&
@@ -198,7 +320,7 @@ static bool is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 }
 
 /* In pieces, so that others need not wait for the whole. */
-static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64 bytes)
+static int window_zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64 bytes)
 {
 	u64 done = 0;
 	int rc = 0;
@@ -207,7 +329,7 @@ static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64
 		const u64 piece = min_t(u64, bytes - done, ZERO_BYTES);
 
 		down_read(&dev->lock);
-		if (is_reserved(dev, r))
+		if (window_is_reserved(dev, r))
 			memset(dev->mem + offset + done, 0, piece);
 		else
 			rc = -ENODEV;
@@ -220,13 +342,13 @@ static int zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64
 	return rc;
 }
 
-/* Lock held for writing. */
-static void show(struct vmshm_file *file, u32 index)
+static void window_show(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w = &dev->windows[index];
 	struct vmshm_window *shared = vmshm_window_of(dev, dev->vm, index);
 
+	lockdep_assert_held_write(&dev->lock);
 	WRITE_ONCE(shared->generation, w->generation);
 	WRITE_ONCE(shared->offset, w->offset);
 	WRITE_ONCE(shared->length, w->length);
@@ -238,11 +360,10 @@ static void show(struct vmshm_file *file, u32 index)
 	shared_store(&shared->state, VMSHM_WINDOW_LIVE);
 }
 
-static void release(struct vmshm_dev *dev, struct vmshm_own_window *w)
+static void window_release(struct vmshm_dev *dev, struct vmshm_own_window *w)
 {
 	list_del_init(&w->of_file);
-	w->state = VMSHM_OWN_QUARANTINE;
-	publish_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+	window_quarantine(dev, w);
 	vmshm_zap(dev, w->offset, w->length);
 }
 
@@ -253,13 +374,9 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	u64 own, dirty;
 	int rc;
 
-	down_write(&dev->lock);
-	rc = dev->gone || dev->detached ? -ENODEV :
-	     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : reserve(file, alloc);
-	if (rc) {
-		up_write(&dev->lock);
+	rc = window_reserve_collecting(file, alloc);
+	if (rc)
 		return rc;
-	}
 	r = (struct reserved) { dev->epoch, alloc->index, dev->windows[alloc->index].generation };
 	own = dev->sections[dev->vm].offset;
 	/* Only what was handed out before can hold somebody's data. */
@@ -270,20 +387,20 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	}
 	up_write(&dev->lock);
 
-	rc = zero(dev, &r, alloc->offset, min(dirty, alloc->length));
+	rc = window_zero(dev, &r, alloc->offset, min(dirty, alloc->length));
 
 	down_write(&dev->lock);
-	if (!is_reserved(dev, &r))
+	if (!window_is_reserved(dev, &r))
 		rc = -ENODEV;
 	else if (rc)
-		release(dev, &dev->windows[alloc->index]);
+		window_release(dev, &dev->windows[alloc->index]);
 	else
-		show(file, alloc->index);
+		window_show(file, alloc->index);
 	up_write(&dev->lock);
 	return rc;
 }
 
-static struct vmshm_own_window *own_window(struct vmshm_file *file, u32 index)
+static struct vmshm_own_window *window_of_file(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w;
@@ -298,14 +415,15 @@ static struct vmshm_own_window *own_window(struct vmshm_file *file, u32 index)
 
 int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r)
 {
-	struct vmshm_own_window *w = own_window(file, r->index);
+	struct vmshm_own_window *w = window_of_file(file, r->index);
 
+	lockdep_assert_held_write(&file->dev->lock);
 	if (!w)
 		return -ENOENT;
 	r->offset = w->offset;
 	r->length = w->length;
-	release(file->dev, w);
-	vmshm_window_collect(file->dev);
+	window_release(file->dev, w);
+	windows_collect_soon(file->dev);
 	return 0;
 }
 
@@ -314,14 +432,15 @@ void vmshm_window_release_all(struct vmshm_file *file)
 	struct vmshm_own_window *w, *next;
 
 	list_for_each_entry_safe(w, next, &file->windows, of_file)
-		release(file->dev, w);
+		window_release(file->dev, w);
 }
 
 int vmshm_window_publish(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 
-	if (!own_window(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
+	lockdep_assert_held_write(&dev->lock);
+	if (!window_of_file(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
 		return -ENOENT;
 	shared_store(&vmshm_proc_of(dev, dev->vm, file->slot)->window, index);
 	return 0;

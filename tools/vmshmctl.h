@@ -68,6 +68,12 @@ const char *ctl_hex_text(const uint8_t *bytes, size_t n, char *buf);   /* buf of
 const char *ctl_uuid_text(const uint8_t uuid[16], char *buf);          /* buf of 37 */
 const char *ctl_time_text(uint64_t seconds, char *buf);                /* buf of 32, UTC */
 
+/* --- vmshmctl_holders.c: what vmshm.ko of this VM holds; nothing where it does not manage the segment */
+
+struct cJSON;
+void ctl_holders_text(const struct vmshm_segment *s);
+void ctl_holders_json(const struct vmshm_segment *s, struct cJSON *root);
+
 /* --- vmshmctl_view.c: what a section says now, copied so that it cannot change while it is read */
 
 struct ctl_view {

@@ -234,6 +234,7 @@ static int show_json(const struct vmshm_segment *s, const struct ctl_view *views
     for (uint32_t vm = 0; vm < h->vms; ++vm) {
         cJSON_AddItemToArray(vms, json_vm(s, views, vm));
     }
+    ctl_holders_json(s, root);
     text = cJSON_Print(root);
     cJSON_Delete(root);
     if (NULL == text) {
@@ -349,6 +350,7 @@ static void show_text(const struct vmshm_segment *s, const struct ctl_view *view
     for (uint32_t vm = 0; vm < h->vms; ++vm) {
         text_vm(s, views, vm);
     }
+    ctl_holders_text(s);
 }
 
 static int show(const struct ctl_command *self, int argc, char **argv)
@@ -361,7 +363,7 @@ static int show(const struct ctl_command *self, int argc, char **argv)
     struct vmshm_segment s;
     struct vmshm_error e;
     bool json = false;
-    int status, c;
+    int status = CTL_OK, c;
 
     while (-1 != (c = getopt_long(argc, argv, ":h", options, NULL))) {
         if ('j' != c) {
@@ -369,9 +371,12 @@ static int show(const struct ctl_command *self, int argc, char **argv)
         }
         json = true;
     }
-    status = ctl_path_argument(self, argc, argv, &path);
-    if (CTL_OK != status) {
-        return status;
+    /* In a VM there is mostly one. */
+    if (optind < argc) {
+        status = ctl_path_argument(self, argc, argv, &path);
+        if (CTL_OK != status) {
+            return status;
+        }
     }
     if (VMSHM_OK != vmshm_segment_open(path, &s, &e)) {
         return ctl_fail(&e, NULL);
@@ -397,8 +402,9 @@ static int show(const struct ctl_command *self, int argc, char **argv)
 
 const struct ctl_command ctl_show = {
     "show", "tell what a segment holds",
-    "show [--json] PATH\n"
-    "Tell what a segment holds: VMs, processes, windows and who reads them, traffic.\n\n"
+    "show [--json] [PATH]\n"
+    "Tell what a segment holds: VMs, processes, windows and who reads them, traffic. Without PATH, in a\n"
+    "VM, that of its device. Of /dev/vmshmN root also sees what the kernel module holds, and for whom.\n\n"
     "  --json   for programs; vmshmctl(1) lists the names\n",
     show
 };

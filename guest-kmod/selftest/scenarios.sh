@@ -72,14 +72,18 @@ scenario() {
     fi
     [[ $sound = yes ]] || give_up
     # what failed half-way must not fail the next
-    ((rc == 0)) || in_guest 0 "echo 1 >$pci/rescan; lsmod | grep -q '^vmshm ' || insmod $module
+    ((rc == 0)) || in_guest 0 "echo 1 >$pci/rescan; lsmod | grep -q '^vmshm ' || insmod $module $unlimited
         chgrp $group /dev/vmshm*; chmod 660 /dev/vmshm*" >/dev/null 2>&1 || true
 }
 
 # ------------------------------------------------------------------ the module
 
+# One process of the tests plays several parts, and some take all there is: what is refused by default has
+# tests of its own.
+unlimited='process_slots=64 user_slots=100 user_windows=100 user_bytes=100'
+
 load() { # K [PARAMETER...]
-    in_guest "$1" "insmod $module ${*:2} && chgrp $group /dev/vmshm* && chmod 660 /dev/vmshm*" \
+    in_guest "$1" "insmod $module $unlimited ${*:2} && chgrp $group /dev/vmshm* && chmod 660 /dev/vmshm*" \
         >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
 }
 
@@ -88,7 +92,9 @@ unload() { # K
 }
 
 pci=/sys/bus/pci
-device='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*/device))'
+# The one behind the port: another one, that is nobody's, stands before it.
+device='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*:01:00.0/device))'
+foreign='$(dirname $(grep -lx 0x1110 /sys/bus/pci/devices/*:00:*/device))'
 
 # ------------------------------------------------------------------ who is this VM?
 
@@ -147,6 +153,130 @@ parameter_gives_id() {
     load 1 vm_id=1 pages=0 || return 1
     agent a 1 1000
     expect a open ok && expect a describe "ok vm=1 source=3" && expect a "join 1" "ok vm=1"
+}
+
+# ------------------------------------------------------------------ whose device?
+
+# What a driver of the other device finds: nobody there, the memory as it was, interrupts masked, no DMA.
+is_untouched() {
+    in_guest 0 "test -e $foreign && test ! -e $foreign/driver" ||
+        { echo "the other device has a driver" >>"$work/why"; return 1; }
+    local command
+    command=$(in_guest 0 "dd if=$foreign/config bs=1 skip=4 count=2 status=none | od -An -t u2 | tr -d ' '")
+    (((command & 4) == 0)) || { echo "the other device may be bus master: $command" >>"$work/why"; return 1; }
+    cmp -s "$foreign_memory" "$work/foreign.before" ||
+        { echo "the other device's memory was written" >>"$work/why"; return 1; }
+}
+
+# The first device of the guest holds something else.
+foreign_device() {
+    local limit=60
+    in_guest 0 "basename $foreign >$pci/drivers_probe" >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+    is_untouched && logged 0 "holds no vmshm segment: left alone" || return 1
+    if [[ $(in_guest 0 'echo /dev/vmshm*') != /dev/vmshm0 ]]; then
+        echo "guest 0 has $(in_guest 0 'echo /dev/vmshm*')" >>"$work/why"
+        return 1
+    fi
+    agent a 0 1000
+    expect a open ok && expect a "join 1" "ok vm=0" || return 1
+    # its own driver can have it, also when it is loaded later
+    in_guest 0 "modprobe pci-stub && basename $foreign >/tmp/name && echo pci-stub >$foreign/driver_override &&
+        cat /tmp/name >$pci/drivers_probe && test $foreign/driver -ef $pci/drivers/pci-stub &&
+        cat /tmp/name >$pci/drivers/pci-stub/unbind && echo >$foreign/driver_override &&
+        modprobe -r pci-stub" >"$work/out" 2>&1 ||
+        { { echo "another driver cannot have it:"; cat "$work/out"; } >>"$work/why"; return 1; }
+    is_untouched
+}
+
+# The segment is made while the guest runs.
+segment_comes_later() {
+    unload 0 || return 1
+    dd if="$segment" of="$work/header" bs=8192 count=1 status=none
+    dd if=/dev/zero of="$segment" bs=8192 count=1 conv=notrunc status=none
+    in_guest 0 "insmod $module $unlimited && test ! -e /dev/vmshm0" ||
+        { echo "the module takes a device without a segment" >>"$work/why"; return 1; }
+    in_guest 0 "basename $device >$pci/drivers/vmshm/bind" >"$work/out" 2>&1 &&
+        { echo "bound without a segment" >>"$work/why"; return 1; }
+    dd if="$work/header" of="$segment" conv=notrunc status=none
+    in_guest 0 "basename $device >$pci/drivers/vmshm/bind && chgrp $group /dev/vmshm0 && chmod 660 /dev/vmshm0" \
+        >"$work/out" 2>&1 || { cat "$work/out" >>"$work/why"; return 1; }
+    agent a 0 1000
+    expect a open ok && expect a "join 1" "ok vm=0"
+}
+
+# Both hold a segment of ours: the first in the bus is the first in the numbers.
+two_segments() {
+    local first=0 second=1 device0
+    unload 0 && dd if=/dev/zero of="$foreign_memory" bs=1M count=16 conv=notrunc status=none || return 1
+    "$ctl" create --force --vms 2 --size 16M --procs 16 --windows 64 "$foreign_memory" >"$work/out" 2>&1 ||
+        { cat "$work/out" >>"$work/why"; return 1; }
+    load 0 || return 1
+    in_guest 0 'chgrp 1000 /dev/vmshm1; chmod 660 /dev/vmshm1'
+    device0=$(in_guest 0 'basename $(readlink -f /sys/class/misc/vmshm0/device)')
+    [[ $device0 == $(in_guest 0 "basename $foreign") ]] || first=1 second=0
+    agent a 0 1000
+    agent b 0 1000
+    expect a "open /dev/vmshm$first" ok && expect a describe "ok vm=0 source=2 total=16777216" &&
+        expect b "open /dev/vmshm$second" ok && expect b describe "ok vm=0 source=2 total=268435456" &&
+        expect a "join 1" ok && expect b "join 1" ok && expect a "alloc 65536 private" ok &&
+        expect a "map w $(value offset) 65536 w" ok && expect a "fill w 0x31" ok || return 1
+    # one goes, the other does not notice
+    in_guest 0 "basename $device >$pci/drivers/vmshm/unbind" || return 1
+    expect b "join 1" ENODEV && expect a "check w 0x31" ok && expect a "alloc 1 private" ok || return 1
+    dismiss a b
+    unload 0 && dd if="$work/foreign.before" of="$foreign_memory" bs=1M conv=notrunc status=none && load 0
+}
+
+# ------------------------------------------------------------------ limits
+
+# As an administrator gets it: one process cannot take all, nor one user.
+limits_by_default() {
+    local name text='' n=0 taken=0
+    unload 0 && in_guest 0 "insmod $module && chgrp $group /dev/vmshm0 && chmod 660 /dev/vmshm0" || return 1
+    for name in process_slots user_slots user_windows user_bytes all_slots all_windows all_bytes; do
+        text+="$(in_guest 0 "cat /sys/module/vmshm/parameters/$name") "
+    done
+    [[ $text == "1 90 90 90 100 100 100 " ]] || { echo "the defaults are $text" >>"$work/why"; return 1; }
+    # 16 processes of one user, and another one
+    for ((n = 0; n < 16; n++)); do
+        agent "p$n" 0 1000
+        expect "p$n" open ok || return 1
+        ask "p$n" "join 1"
+        case $reply in
+        ok*) taken=$((taken + 1)) ;;
+        EDQUOT | ENOSPC) ;;
+        *) says ok || return 1 ;;
+        esac
+    done
+    ((taken == 15)) || { echo "one user got $taken of 16 slots" >>"$work/why"; return 1; }
+    dismiss p0
+    agent bob 0 1001
+    expect bob open ok && within 2000 expect bob "join 1" ok || return 1
+    dismiss_all
+    unload 0 && load 0
+}
+
+# The list for administrators.
+holders() {
+    agent r 0
+    meet && expect x "find 1 $yslot 0 1" ENOENT && find_both y && expect x "release 0 $closed" ok &&
+        expect x pid ok || return 1
+    in_guest 0 'mount -t debugfs none /sys/kernel/debug 2>/dev/null; cat /sys/kernel/debug/vmshm/vmshm0' >"$work/out"
+    grep -qE "^slot index=$slot holder=process pid=$(value pid) uid=1000 " "$work/out" &&
+        grep -qE "^window index=$closed state=quarantine offset=$closed_at bytes=$length uid=1000 readers=0 held=1\\.$yslot\$" \
+            "$work/out" && grep -qE "^window index=$open state=live .* uid=1000 slot=$slot readers=0\$" "$work/out" &&
+        grep -qE '^user uid=1000 slots=1/16 windows=2/128 ' "$work/out" ||
+        { cat "$work/out" >>"$work/why"; return 1; }
+    # the same through the tool, which finds the device by itself
+    limit=60 in_guest 0 "$ctl show" >"$work/out" 2>&1 && grep -q "^/dev/vmshm0 (kmod)" "$work/out" &&
+        grep -qE "^  window index=$closed state=quarantine .* held=1\\.$yslot\$" "$work/out" ||
+        { cat "$work/out" >>"$work/why"; return 1; }
+    limit=60 in_guest 0 "$ctl show --json /dev/vmshm0" >"$work/out" 2>&1 &&
+        [[ $(jq -r ".module[] | select(.kind == \"window\" and .index == \"$closed\").held" "$work/out") == "1.$yslot" ]] ||
+        { tail -n 60 "$work/out" >>"$work/why"; return 1; }
+    limit=60 in_guest 0 "setpriv --reuid 1000 --regid 1000 --clear-groups $ctl show" >"$work/out" 2>&1 &&
+        grep -q "^VM 0: up" "$work/out" && grep -q "is not shown: .* Only root can see it" "$work/out" ||
+        { cat "$work/out" >>"$work/why"; return 1; }
 }
 
 # ------------------------------------------------------------------ the header
@@ -300,6 +430,34 @@ across_guests_quarantine() {
     [[ $(value offset) == "$closed_at" ]] ||
         { echo "not handed out again: $reply" >>"$work/why"; return 1; }
     expect x "map n $closed_at $length r" ok && expect x "check n 0" ok
+}
+
+# y's bit goes over to another slot of its VM, as its module does it for pages that stay pinned: to one that was
+# looked at already when y was met.
+across_guests_moved() {
+    local zslot word old
+    agent z 1 1000
+    expect z open ok && expect z "join 1" ok || return 1
+    zslot=$(value slot)
+    meet || return 1
+    # slots are taken in turn: soon they are in order
+    while ((zslot > yslot)); do
+        expect z leave ok && expect z "join 1" ok || return 1
+        zslot=$(value slot)
+        expect y leave ok && expect y "join 1" ok || return 1
+        yslot=$(value slot)
+    done
+    find_both y && expect x "release 0 $closed" ok && expect x "window 0 $closed" "ok state=2" || return 1
+    sleep 0.6
+    # the readers' rows come behind processes, windows and bells: vms * windows / 8 bytes each
+    word=$(($(peek 0x440 8) + 4096 + 16 * 128 + 128 * 64 + 2 * 16 * 4 + zslot * 32 + closed / 8))
+    old=$(peek $word 1)
+    poke $word 1 $((old | 1 << closed % 8))
+    expect x "reads 1 $zslot 0 $closed" "ok reads=1" && expect y "release 0 $closed" ok || return 1
+    sleep 0.6
+    expect x "window 0 $closed" "ok state=2" || return 1
+    poke $word 1 "$old"
+    within 3000 window_state x "$closed" 0
 }
 
 window_state() { # AGENT INDEX STATE [VM]

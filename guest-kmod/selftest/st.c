@@ -500,6 +500,16 @@ int st_try_alloc(const struct st_member *m, uint64_t bytes, uint32_t kind, struc
     return st_ioctl(m->fd, VMSHM_IOC_ALLOC, a);
 }
 
+static bool is_all_free(void *m)
+{
+    return 0 == st_used(m);
+}
+
+void st_all_free(const struct st_member *m)
+{
+    CHECK(st_until(is_all_free, (void *) m, 2000));
+}
+
 struct vmshm_alloc st_alloc(const struct st_member *m, uint64_t bytes, uint32_t kind)
 {
     struct vmshm_alloc a;

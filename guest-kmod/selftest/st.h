@@ -137,6 +137,8 @@ uint32_t st_bell(const struct st_member *m, uint32_t of, uint32_t vm, uint32_t s
 bool st_reads(const struct st_member *m, uint32_t vm, uint32_t slot, uint32_t of, uint32_t index);
 /* Bytes of the own heap that are not free, windows in quarantine included. */
 uint64_t st_used(const struct st_member *m);
+/* All of it is free, or will be in a moment: the module goes on where one hold of its lock had no time. */
+void st_all_free(const struct st_member *m);
 
 /* These must work. */
 struct vmshm_alloc st_alloc(const struct st_member *m, uint64_t bytes, uint32_t kind);

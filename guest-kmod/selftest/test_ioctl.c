@@ -307,7 +307,7 @@ static void reserved_bits(void)
         a.wait.flags = one;
         FAILS(EINVAL, st_ioctl(m.fd, VMSHM_IOC_WAIT, &a));
     }
-    SAME(0, st_used(&m));
+    st_all_free(&m);
 }
 
 static void join_without_a_key(void)
@@ -348,7 +348,7 @@ static void alloc_arguments(void)
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; ++i) {
         FAILS(EINVAL, st_try_alloc(&m, 1, kinds[i], &a));
     }
-    SAME(0, st_used(&m));
+    st_all_free(&m);
 }
 
 static void find_arguments(void)
@@ -589,7 +589,7 @@ static void all_windows_taken(void)
     SAME(n / 2, a.index);
     FAILS(ENOSPC, st_try_alloc(&m, 1, VMSHM_KIND_PRIVATE, &a));
     st_leave(&m);
-    SAME(0, st_used(&m));
+    st_all_free(&m);
 }
 
 static void heap_full(void)

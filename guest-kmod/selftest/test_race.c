@@ -317,7 +317,7 @@ static void release_against_touch(void)
     spawn(&threads, forker, &t);
     join_all(&threads);
     CHECK(20 < t.touched);
-    SAME(0, st_used(&t.m));
+    st_all_free(&t.m);
     a = st_alloc(&t.m, t.bytes, VMSHM_KIND_PRIVATE);
     SAME((uint64_t) -1, st_differs(st_map(&t.m, a.offset, a.length, PROT_READ), a.length, 0));
 }
@@ -393,7 +393,7 @@ static void leave_against_all(void)
     spawn(&t, user, &m);
     join_all(&t);
     st_leave(&m);
-    SAME(0, st_used(&m));
+    st_all_free(&m);
 }
 
 /* Files that come and go, with and without an end of their process. */
@@ -455,7 +455,7 @@ static void open_against_close(void)
         st_wait(pids[i]);
     }
     st_sleep_ms(700);
-    SAME(0, st_used(&m));
+    st_all_free(&m);
     for (uint32_t slot = 0; slot < m.header.procs; ++slot) {
         CHECK(VMSHM_PROC_LIVE != st_proc(&m, m.about.vm, slot)->state);
     }
@@ -505,7 +505,7 @@ static void exit_against_all(void)
     start_clock();
     for (unsigned ms = 0; time_is_left(); ms = (ms + 7) % 60) {
         st_join(st_fork(ends_in_the_middle, &ms));
-        SAME(0, st_used(&m));
+        st_all_free(&m);
     }
     st_join_job(&m, KEY);
     const struct vmshm_alloc a = st_alloc(&m, 24 * ST_MIB, VMSHM_KIND_PRIVATE);

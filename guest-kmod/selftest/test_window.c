@@ -480,7 +480,7 @@ static void ends_by(int how)
     pid_t pid;
 
     st_visitor(&e.m);
-    SAME(0, st_used(&e.m));
+    st_all_free(&e.m);
     CHECK(0 == pipe2(fd, O_CLOEXEC));
     e.tell = fd[1];
     pid = st_fork(end_so, &e);

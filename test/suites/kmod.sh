@@ -19,6 +19,7 @@ vmlab=$top/test/lab/vmlab
 ctl=$VMSHM_PREFIX/bin/vmshmctl
 lab=kmod-$$
 segment=/dev/shm/vmshm-lab-$lab
+foreign_memory=$segment-foreign
 fuzz_seconds=${VMSHM_FUZZ_SECONDS:-20}
 up_guests=()
 kernel=
@@ -53,7 +54,7 @@ cleanup() {
     if [[ -d /run/vmshm-lab/$lab ]]; then
         "$vmlab" down --name "$lab" || echo "kmod: lab $lab could not be taken down" >&2
     fi
-    rm -rf "$work"
+    rm -rf "$work" "$foreign_memory"
 }
 trap cleanup EXIT
 trap 'exit 130' INT
@@ -128,6 +129,7 @@ if [[ -n $kernel ]]; then
 fi
 if wanted build; then
     fetched "checkpatch.pl finds nothing" checkpatch
+    fetched "vmshm.ko for arm64, strictly" nice "$top/guest-kmod/build" --arm64 --strict "$work/arm64"
 fi
 try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict \
     ${for_build[@]+"${for_build[@]}"} "$work"
@@ -151,7 +153,10 @@ if ! command -v "$emulator" >/dev/null; then
     closing_line
     exit 0
 fi
-# Guest 1 has no id of the hypervisor: the module's parameter gives it.
+# Guest 1 has no id of the hypervisor: the module's parameter gives it. Guest 0 has a device before its own
+# that is somebody else's.
+head -c 16M /dev/urandom >"$foreign_memory"
+cp "$foreign_memory" "$work/foreign.before"
 cat >"$work/emulator" <<END
 #!/bin/bash
 arguments=()
@@ -166,6 +171,10 @@ while ((\$# > 0)); do
     arguments+=("\$1")
     shift
 done
+if [[ \$name = *-0 ]]; then
+    arguments=(-object "memory-backend-file,id=foreign,share=on,mem-path=$foreign_memory,size=16M"
+        -device ivshmem-plain,memdev=foreign "\${arguments[@]}")
+fi
 exec $(command -v "$emulator") "\${arguments[@]}"
 END
 chmod +x "$work/emulator"
@@ -256,6 +265,11 @@ scenario "the hypervisor's id comes before the parameter" smbios_comes_first
 scenario "the parameter gives the id" parameter_gives_id
 in_guest 1 'lsmod | grep -q "^vmshm "' || load 1 vm_id=1 pages=0
 scenario "a header that is not usable" bad_header
+scenario "a device that is somebody else's" foreign_device
+scenario "a segment that comes later" segment_comes_later
+scenario "two segments in one guest" two_segments
+scenario "limits by default" limits_by_default
+scenario "holders of slots and windows" holders
 scenario "a container's node opens it first" node_of_a_container
 scenario "watching an earlier boot's section holds nobody up" watching_holds_nobody_up
 
@@ -279,6 +293,10 @@ else
 fi
 tap_start 0 users "$work/test_users"
 tap_end users
+limit=200 tap_start 0 limits "$work/test_limits"
+tap_end limits
+tap_start 0 collect "$work/test_collect"
+tap_end collect
 tap_start 0 event "$as_user $work/test_event"
 tap_end event
 
@@ -304,6 +322,7 @@ scenario "windows across guests, 2 MiB entries" across_guests_big
 scenario "users and keys across guests" across_guests_users
 scenario "bells across guests" across_guests_bell
 scenario "quarantine across guests" across_guests_quarantine
+scenario "quarantine, and the reader's bit moves" across_guests_moved
 scenario "a reader in the other guest dies" across_guests_reader_dies
 scenario "an owner in the other guest dies" across_guests_owner_dies
 scenario "pinned by the other guest, which released it" across_guests_pinned_released

@@ -81,6 +81,14 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
         case ENOSPC:
             return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs", "all %u process slots "
                               "of this VM are taken", m->segment.header.procs);
+        case EDQUOT:
+            return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "user_slots", "you have as many "
+                              "process slots of this VM as the administrator allows one user, or "
+                              "all of them together (user_slots and all_slots of the kernel module)");
+        case EMFILE:
+            return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "process_slots", "this process "
+                              "has joined already, through another open file: process_slots of the "
+                              "kernel module is how often a process may");
         case ENODEV:
             return vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "segment", "the device was "
                               "unplugged, or the host has its memory back or asks for it");
@@ -115,6 +123,12 @@ int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kin
     struct vmshm_alloc a = { .bytes = 0 == bytes ? 1 : bytes, .kind = kind };
 
     if (0 != call(m->segment.fd, VMSHM_IOC_ALLOC, &a)) {
+        if (EDQUOT == errno) {
+            return vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "user_bytes", "with %" PRIu64
+                              " bytes more you would have more windows or memory of this VM's section "
+                              "than the administrator allows one user, or all of them together (user_* "
+                              "and all_* of the kernel module)", bytes);
+        }
         return ENOSPC == errno
                ? vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "heap", "no %" PRIu64 " free bytes "
                             "in one piece, or no free window slot, in the section of VM %u",

@@ -1,0 +1,250 @@
+/* Windows in quarantine: what it costs that they are there. Run by root, who may read the module's own list
+ * in debugfs. With --measure it prints times instead, which say nothing on a busy machine.
+ */
+#define _GNU_SOURCE
+#include "st.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define KEY 13
+#define LOOKS_MAX 1024                  /* vmshm_window.c */
+#define LOOK_AGAIN 64
+
+struct story {
+    struct st_turn turn;
+    uint32_t n;
+    uint32_t vm;
+    uint32_t slot;
+    uint32_t index[4096];
+};
+
+/* Holds the windows of the story until it is told. */
+static void reader(void *arg)
+{
+    struct story *s = arg;
+    struct st_member m;
+
+    st_member(&m, KEY);
+    for (uint32_t i = 0; i < s->n; ++i) {
+        st_find(&m, s->vm, s->slot, s->index[i], KEY);
+    }
+    st_turn_tell(s->turn.from);
+    st_turn_await(s->turn.to);
+}
+
+/* `n` windows that were released and that somebody holds. */
+static pid_t held(struct st_member *m, struct story *s, uint32_t n)
+{
+    pid_t pid;
+
+    s->n = n;
+    s->vm = m->about.vm;
+    s->slot = m->joined.slot;
+    for (uint32_t i = 0; i < n; ++i) {
+        s->index[i] = st_alloc(m, 1, VMSHM_KIND_PRIVATE).index;
+    }
+    st_turn_make(&s->turn);
+    pid = st_fork(reader, s);
+    st_turn_await(s->turn.from);
+    for (uint32_t i = 0; i < n; ++i) {
+        st_release(m, m->about.vm, s->index[i]);
+    }
+    return pid;
+}
+
+static struct story *story(void)
+{
+    struct story *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+                           0);
+
+    CHECK(MAP_FAILED != (void *) s);
+    return s;
+}
+
+/* A number of the module's list: "NAME=N". */
+static uint64_t listed(const char *name)
+{
+    const char *device = strrchr(st_path(), '/') + 1;
+    char path[128], line[256];
+    uint64_t value = 0;
+    bool found = false;
+    FILE *list;
+
+    snprintf(path, sizeof path, "/sys/kernel/debug/vmshm/%s", device);
+    list = fopen(path, "r");
+    if (NULL == list) {
+        st_fail(__FILE__, __LINE__, "%s cannot be read (errno %s)", path, st_errno(errno));
+    }
+    while (NULL != fgets(line, sizeof line, list)) {
+        const char *at = strstr(line, name);
+
+        if (!found && NULL != at && '=' == at[strlen(name)]) {
+            value = strtoull(at + strlen(name) + 1, NULL, 10);
+            found = true;
+        }
+    }
+    fclose(list);
+    CHECK(found);
+    return value;
+}
+
+/* What is held is not looked at again for each window that comes and goes. */
+static void held_windows_cost_nothing(void)
+{
+    struct story *s = story();
+    const uint32_t n = 60, rounds = 100;
+    uint64_t before, entries;
+    struct st_member m;
+    pid_t pid;
+
+    st_member(&m, KEY);
+    pid = held(&m, s, n);
+    before = listed("looks");
+    for (uint32_t i = 0; i < rounds; ++i) {
+        st_release(&m, m.about.vm, st_alloc(&m, 1, VMSHM_KIND_PRIVATE).index);
+    }
+    /* Per round: some that are held, twice all processes for the own one, and its pages. Four times a second
+     * all that are held, for as long as that took, generously. */
+    entries = 2 * (uint64_t) m.header.vms * m.header.procs + VMSHM_GRANULE_BYTES / ST_PAGE;
+    CHECK(listed("looks") - before < rounds * (LOOK_AGAIN + entries + 2) + 10000);
+    st_turn_tell(s->turn.to);
+    st_join(pid);
+}
+
+/* However much there is to look at, others get the lock in between. */
+static void a_hold_is_bounded(void)
+{
+    struct vmshm_alloc w, again;
+    struct st_member m;
+
+    st_member(&m, KEY);
+    if (!st_has_pages(&m)) {
+        st_skip("without struct pages there is not enough to look at");
+    }
+    w = st_alloc(&m, 40 * ST_MIB, VMSHM_KIND_PRIVATE);
+    st_release(&m, m.about.vm, w.index);
+    /* only when that place is free again is there room for as much */
+    for (int i = 0; i < 4; ++i) {
+        again = st_alloc(&m, 40 * ST_MIB, VMSHM_KIND_PRIVATE);
+        st_release(&m, m.about.vm, again.index);
+    }
+    CHECK(listed("most") <= LOOKS_MAX);
+}
+
+static bool all_free(void *arg)
+{
+    const struct st_member *m = arg;
+
+    return 0 == st_used(m);
+}
+
+/* Each way of letting go is noticed, without anybody who allocates. */
+static void all_comes_back(void)
+{
+    struct story *s = story();
+    struct st_member m;
+    pid_t pid;
+
+    st_member(&m, KEY);
+    pid = held(&m, s, 100);
+    CHECK(st_used(&m) >= 100 * VMSHM_GRANULE_BYTES);
+    st_turn_tell(s->turn.to);
+    st_join(pid);
+    CHECK(st_until(all_free, &m, 5000));
+}
+
+/* ---------------------------------------------------------------- times */
+
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t) t.tv_sec * 1000000000 + (uint64_t) t.tv_nsec;
+}
+
+struct faults {
+    struct st_member *m;
+    volatile bool stop;
+    uint64_t n;
+    uint64_t sum;
+    uint64_t longest;
+};
+
+static void *fault_on(void *arg)
+{
+    struct faults *f = arg;
+    uint8_t *page = st_map(f->m, 0, ST_PAGE, PROT_READ);
+
+    while (!f->stop) {
+        uint64_t before, took;
+
+        madvise(page, ST_PAGE, MADV_DONTNEED);
+        before = now_ns();
+        (void) *(volatile uint8_t *) page;
+        took = now_ns() - before;
+        f->sum += took;
+        f->n++;
+        f->longest = took > f->longest ? took : f->longest;
+    }
+    return NULL;
+}
+
+static void measure(void)
+{
+    static const uint32_t counts[] = { 0, 100, 500, 1500 };
+    struct st_member m;
+
+    st_member(&m, KEY);
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0] && counts[i] + 64 < m.header.windows; ++i) {
+        const uint32_t rounds = 200;
+        struct faults f = { .m = &m };
+        struct story *s = story();
+        uint64_t before, took = 0;
+        pthread_t thread;
+        pid_t pid;
+
+        pid = held(&m, s, counts[i]);
+        CHECK(0 == pthread_create(&thread, NULL, fault_on, &f));
+        before = now_ns();
+        for (uint32_t r = 0; r < rounds; ++r) {
+            st_release(&m, m.about.vm, st_alloc(&m, 1, VMSHM_KIND_PRIVATE).index);
+        }
+        took = now_ns() - before;
+        f.stop = true;
+        pthread_join(thread, NULL);
+        printf("# %u held: allocating and releasing %llu us; a page fault meanwhile %llu us, at most %llu us\n",
+               counts[i], (unsigned long long) (took / rounds / 1000),
+               (unsigned long long) (f.sum / (f.n + !f.n) / 1000),
+               (unsigned long long) (f.longest / 1000));
+        before = now_ns();
+        st_turn_tell(s->turn.to);
+        st_join(pid);
+        printf("# %u held: their reader ends in %llu us\n", counts[i],
+               (unsigned long long) ((now_ns() - before) / 1000));
+    }
+}
+
+static const struct st_test tests[] = {
+    { "held-windows-cost-nothing", held_windows_cost_nothing },
+    { "a-hold-is-bounded", a_hold_is_bounded },
+    { "all-comes-back", all_comes_back },
+    { NULL, NULL },
+};
+
+static const struct st_test times[] = { { "measure", measure }, { NULL, NULL } };
+
+int main(int argc, char **argv)
+{
+    if (argc == 2 && 0 == strcmp("--measure", argv[1])) {
+        return st_main(1, argv, times, 600);
+    }
+    return st_main(argc, argv, tests, 60);
+}

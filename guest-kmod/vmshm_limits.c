@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * How much of the section one process, one user, and all users together may have.
+ *
+ * What a user has counts for as long as nobody else can have it: a window in quarantine counts for who
+ * released it, also when he is gone. Whoever has CAP_SYS_RESOURCE is not refused, as with the limits on
+ * processes and on disks; what he has counts all the same. Users are those of the VM, whatever a container
+ * calls them.
+ */
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/lockdep.h>
+#include <linux/math.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "vmshm.h"
+
+static unsigned int process_slots = 1;
+module_param(process_slots, uint, 0644);
+MODULE_PARM_DESC(process_slots, "memberships that one process may have at a time (default: 1)");
+
+static unsigned int user_slots = 90;
+module_param(user_slots, uint, 0644);
+MODULE_PARM_DESC(user_slots, "percent of the section's process slots that one user may have (default: 90)");
+
+static unsigned int user_windows = 90;
+module_param(user_windows, uint, 0644);
+MODULE_PARM_DESC(user_windows, "percent of the section's windows that one user may have (default: 90)");
+
+static unsigned int user_bytes = 90;
+module_param(user_bytes, uint, 0644);
+MODULE_PARM_DESC(user_bytes, "percent of the section's memory that one user may have (default: 90)");
+
+static unsigned int all_slots = 100;
+module_param(all_slots, uint, 0644);
+MODULE_PARM_DESC(all_slots, "percent of the section's process slots that all unprivileged users may have together (default: 100)");
+
+static unsigned int all_windows = 100;
+module_param(all_windows, uint, 0644);
+MODULE_PARM_DESC(all_windows, "percent of the section's windows that all unprivileged users may have together (default: 100)");
+
+static unsigned int all_bytes = 100;
+module_param(all_bytes, uint, 0644);
+MODULE_PARM_DESC(all_bytes, "percent of the section's memory that all unprivileged users may have together (default: 100)");
+
+static u64 limit_part(u64 whole, const unsigned int *percent)
+{
+	return DIV_ROUND_UP_ULL(whole * min(READ_ONCE(*percent), 100U), 100);
+}
+
+struct vmshm_limits vmshm_limits_of_user(const struct vmshm_dev *dev)
+{
+	return (struct vmshm_limits) {
+		.slots = limit_part(dev->header.procs, &user_slots),
+		.windows = limit_part(dev->header.windows, &user_windows),
+		.bytes = limit_part(vmshm_heap_bytes(dev), &user_bytes),
+	};
+}
+
+struct vmshm_limits vmshm_limits_of_all(const struct vmshm_dev *dev)
+{
+	return (struct vmshm_limits) {
+		.slots = limit_part(dev->header.procs, &all_slots),
+		.windows = limit_part(dev->header.windows, &all_windows),
+		.bytes = limit_part(vmshm_heap_bytes(dev), &all_bytes),
+	};
+}
+
+static bool limit_is_over(const struct vmshm_limits *has, const struct vmshm_limits *more,
+			  const struct vmshm_limits *limit)
+{
+	return (more->slots && has->slots + more->slots > limit->slots) ||
+	       (more->windows && has->windows + more->windows > limit->windows) ||
+	       (more->bytes && has->bytes + more->bytes > limit->bytes);
+}
+
+static int limit_check(const struct vmshm_dev *dev, const struct vmshm_user *user,
+		       const struct vmshm_limits *more)
+{
+	const struct vmshm_limits of_user = vmshm_limits_of_user(dev), of_all = vmshm_limits_of_all(dev);
+
+	if (!limit_is_over(&user->has, more, &of_user) && !limit_is_over(&dev->has, more, &of_all))
+		return 0;
+	/* Asked last: that somebody used the capability is noted. */
+	return capable(CAP_SYS_RESOURCE) ? 0 : -EDQUOT;
+}
+
+static struct vmshm_user *user_of(struct vmshm_dev *dev, kuid_t uid)
+{
+	struct vmshm_user *user;
+
+	list_for_each_entry(user, &dev->users, list)
+		if (uid_eq(user->uid, uid))
+			return user;
+	user = kzalloc(sizeof(*user), GFP_KERNEL_ACCOUNT);
+	if (user) {
+		user->uid = uid;
+		list_add_tail(&user->list, &dev->users);
+	}
+	return user;
+}
+
+static void user_drop(struct vmshm_user *user)
+{
+	if (user->has.slots || user->has.windows)
+		return;
+	list_del(&user->list);
+	kfree(user);
+}
+
+/* Of this address space, which need not be this thread's process alone. */
+static u32 slots_of_process(const struct vmshm_dev *dev)
+{
+	const struct vmshm_file *file;
+	u32 n = 0;
+
+	list_for_each_entry(file, &dev->files, list)
+		n += file->slot != VMSHM_NO_SLOT && file->mm == current->mm;
+	return n;
+}
+
+int vmshm_limits_join(struct vmshm_file *file)
+{
+	const struct vmshm_limits more = { .slots = 1 };
+	struct vmshm_dev *dev = file->dev;
+	struct vmshm_user *user;
+	int rc;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (slots_of_process(dev) >= READ_ONCE(process_slots))
+		return -EMFILE;
+	user = user_of(dev, current_uid());
+	if (!user)
+		return -ENOMEM;
+	rc = limit_check(dev, user, &more);
+	if (rc) {
+		user_drop(user);
+		return rc;
+	}
+	user->has.slots++;
+	dev->has.slots++;
+	file->user = user;
+	return 0;
+}
+
+void vmshm_limits_leave(struct vmshm_file *file)
+{
+	struct vmshm_user *user = file->user;
+
+	lockdep_assert_held_write(&file->dev->lock);
+	file->dev->has.slots--;
+	user->has.slots--;
+	file->user = NULL;
+	user_drop(user);
+}
+
+int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes)
+{
+	const struct vmshm_limits more = { .windows = 1, .bytes = bytes };
+
+	lockdep_assert_held_write(&file->dev->lock);
+	return limit_check(file->dev, file->user, &more);
+}
+
+void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user)
+{
+	lockdep_assert_held_write(&dev->lock);
+	w->user = user;
+	dev->has.windows++;
+	dev->has.bytes += w->length;
+	if (!user)
+		return;
+	user->has.windows++;
+	user->has.bytes += w->length;
+}
+
+void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	struct vmshm_user *user = w->user;
+
+	lockdep_assert_held_write(&dev->lock);
+	w->user = NULL;
+	dev->has.windows--;
+	dev->has.bytes -= w->length;
+	if (!user)
+		return;
+	user->has.windows--;
+	user->has.bytes -= w->length;
+	user_drop(user);
+}
+
+void vmshm_limits_forget(struct vmshm_dev *dev)
+{
+	struct vmshm_user *user, *next;
+
+	list_for_each_entry_safe(user, next, &dev->users, list) {
+		list_del(&user->list);
+		kfree(user);
+	}
+	memset(&dev->has, 0, sizeof(dev->has));
+}
