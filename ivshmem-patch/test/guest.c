@@ -4,7 +4,8 @@
  *
  * It stores to the shared memory with all kinds of instructions, inside its window (at 0x0 of it)
  * and outside (right before and after it), and says what it reads. The host looks into the file.
- * Then it waits for events, lets go of the memory when asked, and takes it again after a move.
+ * Then it waits for events, lets go of the memory when asked, and takes it again when it is given back
+ * and after a move.
  *
  *     gcc -m32 -march=i686 -msse2 -O1 -ffreestanding -fno-pic -fno-stack-protector -nostdlib -static \
  *         -Wl,-Ttext-segment=0x100000,--build-id=none,-e,start -o guest guest.c
@@ -198,6 +199,8 @@ static void run(void)
             say("state", in(STATE));
             say("vm", in(VM_ID));
             if (in(STATE) == ATTACHED) {
+                say("not-yet", *(volatile u32 *)mem);
+                mem[0] = 0x44;
                 out(REATTACH, generation);
                 say("reattached", in(STATE));
             }

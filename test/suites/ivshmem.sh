@@ -1,8 +1,8 @@
 #!/bin/bash
 # The patched QEMU: the series apply to Debian's sources, QEMU's own tests of the device pass, and a
-# guest of a few hundred bytes finds out what it can write. With QEMU 10.0, if the cache has it, the fault
-# suites of small guests run here, too; elsewhere they have 7.2.
-#   --all  build QEMU 10.0, too, if the cache does not have it (a quarter of an hour)
+# guest of a few hundred bytes finds out what it can write. With QEMU 10.0 and 10.2, if the cache has
+# them, the fault suites of small guests run here, too; elsewhere they have 7.2.
+#   --all  build QEMU 10.0 and 10.2, too, if the cache does not have them (a quarter of an hour each)
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=test/suites/count.sh
@@ -20,9 +20,12 @@ esac
 work=$(mktemp -d)
 shm=/dev/shm/vmshm-ivshmem-$$
 pids=()
+vmlab=$top/test/lab/vmlab
+lab= # whose guest has vhost
 # shellcheck disable=SC2317 # called by a trap
 cleanup() {
     local pid
+    [[ -z $lab ]] || "$vmlab" down --name "$lab" >/dev/null 2>&1 || true
     for pid in ${pids[@]+"${pids[@]}"}; do
         kill "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
@@ -53,7 +56,7 @@ obtain() {
 
 # What the cache has was made of this very series.
 versions=()
-for version in 7.2 10.0; do
+for version in 7.2 10.0 10.2; do
     if [[ $version = 7.2 || $all = yes ]] || "$build" "$version" --print >/dev/null 2>&1; then
         if obtain "the series applies to QEMU $version, which is built" "$version"; then
             versions+=("$version")
@@ -87,6 +90,23 @@ qtests() {
     else
         fail "qtest $version ran to its end" "$work/qtest.log"
     fi
+}
+
+# One of the tests needs the kernel's vhost-net. A guest of the lab has it, whatever kernel runs here.
+vhost_guest() {
+    command -v qemu-system-x86_64 >/dev/null || { echo "qemu-system-x86_64 is missing"; return 1; }
+    lab=vhost-$$
+    "$vmlab" up --backend qemu --vms 1 --name "$lab" && "$vmlab" ssh --name "$lab" 0 -- "modprobe -a vhost_net tun"
+}
+
+vhost_qtest() {
+    local dir
+    dir=$(dirname "$qemu")/qtest
+    "$vmlab" ssh --name "$lab" 0 -- "mkdir -p /tmp/qtest && cd /tmp/qtest &&
+        QTEST_QEMU_BINARY='$dir/qemu-system-x86_64' timeout 300 '$dir/ivshmem-test' --tap \
+            -p /x86_64/ivshmem/vmshm/window-vhost" >"$work/qtest.log" 2>&1 || true
+    cat "$work/qtest.log"
+    grep -x 'ok 1 /x86_64/ivshmem/vmshm/window-vhost' "$work/qtest.log"
 }
 
 # ------------------------------------------------------------------ the command line
@@ -254,10 +274,15 @@ moves() {
     grep 'which cannot migrate' "$work/err" || return 1
     QMP_TIMEOUT=20 "$qmp" "$work/a.qmp" "$(detach true)" wait:IVSHMEM_ATTACHED_CHANGE || return 1
     says a state=00000000 && says a absent=ffffffff && says a events=00000002 || return 1
+    # given back, it is there when the guest has asked for it; then the host wants it again
+    "$qmp" "$work/a.qmp" "$(detach false)" && says a generation=00000003 && says a not-yet=ffffffff &&
+        says a reattached=00000005 && says a first=11111111 || return 1
+    QMP_TIMEOUT=20 "$qmp" "$work/a.qmp" "$(detach true)" wait:IVSHMEM_ATTACHED_CHANGE &&
+        says a generation=00000004 || return 1
     start b b "${window/vm-id=1/vm-id=2}" -accel tcg -incoming "$uri"
     "$qmp" "$work/b.qmp" query-status || return 1
     "$qmp" "$work/a.qmp" "$migrate" || return 1
-    says b generation=00000003 && says b reattached=00000005 && says b vm=00000002 &&
+    says b generation=00000005 && says b not-yet=ffffffff && says b reattached=00000005 && says b vm=00000002 &&
         says b first=33333333 || return 1
     if "$qmp" "$work/b.qmp" "$migrate" 2>"$work/err"; then
         echo "migrated on with the memory in use"
@@ -279,10 +304,18 @@ kvm_runs() {
 stock=$(command -v qemu-system-x86_64 || true)
 inside=' 4000 5fff'
 everywhere=' 0 3fff 4000 5fff 6000 ffff'
+if ((${#versions[@]} > 0)) && ! vhost_guest >"$work/log" 2>&1; then
+    skip "vhost-net" "no guest with vhost_net: $(tail -n 1 "$work/log")"
+    [[ -z $lab ]] || "$vmlab" down --name "$lab" >/dev/null 2>&1 || true
+    lab=
+fi
 for version in ${versions[@]+"${versions[@]}"}; do
     qemu=$("$build" "$version" --print)
     emulator=$qemu
     qtests
+    if [[ -n $lab ]]; then
+        try "$version: vhost-net sends what the guest only reads, and writes nothing there" vhost_qtest
+    fi
     try "$version: memory of 3 MiB is refused with words" refuses_size
     try "$version: each property has a help text" helps
     try "$version: ivshmem-server -l 8G makes 8 GiB" server 8G 8589934592
