@@ -37,6 +37,7 @@ truncate|vt_truncate|$truncate_args|2|0
 streams|vt_streams|$truncate_args|2|0
 ahead|vt_ahead||2|0
 transpose|vt_transpose||2|0
+flood|vt_flood||2|3
 datatypes|vt_datatypes||2|0
 persistent|vt_persistent||2|0
 probe|vt_probe||2|0

@@ -144,11 +144,6 @@ pool_size=1000001
 pool_size=1073741824
 pool_size=9223372036854775808
 pool_size=$huge
-max_waiting=0
-max_waiting=1
-max_waiting=100001
-max_waiting=9223372036854775808
-max_waiting=$huge
 silence_warning=0
 silence_warning=4294967295
 silence_limit=0
@@ -156,8 +151,6 @@ silence_limit=4294967295
 silence_warning=100 silence_limit=50
 # together
 ring_slots=8 ring_slots_max=8 max_windows=1 window_size=131072 pool_size=0
-max_waiting=0 ring_slots=8 ring_slots_max=8 max_windows=1 window_size=131072 pool_size=0
-max_waiting=1 flags=send max_send_size=1024 ring_slots_max=8
 ring_slots=65536 ring_slots_max=65536 window_size=8388608
 eager_limit=1024 rndv_eager_limit=1024 max_send_size=1024
 eager_limit=1024 rndv_eager_limit=65536 max_send_size=65536

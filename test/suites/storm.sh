@@ -63,8 +63,6 @@ storm large --seeds 14..16 --max 8M --np 2
 # Several ranks in a VM, all over vmshm.
 storm intra --seeds 17..19 --max 1M --np 5 --vms 2
 storm tiny --seeds 20..25 --max 1M --np 2,4 --tiny
-# What finds no room is refused at once, and tried again by Open MPI.
-storm refused --seeds 35..38 --max 1M --np 2,4 --tiny --mca btl_vmshm_max_waiting=0
 storm threads --seeds 26..31 --max 1M --np 2,3 --threads 3
 storm tiny-threads --seeds 32..34 --max 256K --np 3 --threads 2 --tiny
 storm fresh --fresh --seconds 24 --max 1M --np 2,3,4

@@ -416,7 +416,7 @@ static int server(struct side *side)
         mca_btl_vmshm_component_progress();
         REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
         REQUIRE(NULL == side->peer->out && opal_list_is_empty(&side->peer->pending)
-                && 0 == side->peer->waiting && 0 == side->peer->cells_out
+                && 0 == side->peer->cells_out
                 && opal_list_is_empty(&side->peer->done) && 0 == c->working_count);
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handle));
         /* Nothing is made for who is gone. */

@@ -112,7 +112,6 @@ struct mca_btl_base_endpoint_t {
     uint32_t old_slots;
     uint64_t old_last;                  /* position of the switch to the present one */
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
-    size_t waiting;                     /* bytes that these hold of this process's own memory */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
     uint64_t messages;                  /* sent so far */
     uint64_t bytes;
@@ -253,7 +252,6 @@ struct mca_btl_vmshm_component_t {
     unsigned int ring_slots_max;
     unsigned int far_ns;
     size_t pool_size;
-    size_t max_waiting;                 /* bytes, see endpoint->waiting */
     unsigned int silence_warning;       /* s */
     unsigned int silence_limit;         /* s, 0: never */
 
@@ -431,13 +429,6 @@ void mca_btl_vmshm_key_add(const uint8_t key[16]);
 int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
                        struct mca_btl_base_endpoint_t *endpoint,
                        struct mca_btl_base_descriptor_t *descriptor, mca_btl_base_tag_t tag);
-/* Does so much wait for room towards the peer that the upper layer shall keep what it has? It tries
- * again by itself. For data only: what ob1 keeps of its control messages it tries again when others
- * complete, and there may be none. Endpoint lock held. */
-static inline bool mca_btl_vmshm_is_flooded(const mca_btl_vmshm_endpoint_t *endpoint)
-{
-    return endpoint->waiting >= mca_btl_vmshm_component.max_waiting;
-}
 /* Try the pending fragments again. Endpoint lock held. */
 void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint);
 /* Have progress visit the endpoint. */

@@ -163,13 +163,6 @@ static int mca_btl_vmshm_component_register(void)
                                            "(default: 2097152)",
                                            MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
                                            MCA_BASE_VAR_SCOPE_READONLY, &c->pool_size);
-    c->max_waiting = 2 * 1024 * 1024;
-    (void) mca_base_component_var_register(&c->super.btl_version, "max_waiting",
-                                           "Bytes of its own memory in which a process keeps what "
-                                           "a peer has no room for; what is sent beyond them "
-                                           "waits in the user's buffer (default: 2097152)",
-                                           MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
-                                           MCA_BASE_VAR_SCOPE_READONLY, &c->max_waiting);
     c->silence_warning = 30;
     register_number("silence_warning", "Seconds without a heartbeat after which a VM is reported "
                     "as silent (default: 30, 0: never)", OPAL_INFO_LVL_4, &c->silence_warning);

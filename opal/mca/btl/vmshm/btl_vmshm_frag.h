@@ -28,7 +28,7 @@ typedef struct mca_btl_vmshm_frag_t mca_btl_vmshm_frag_t;
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_frag_t);
 
-/* Cells that a peer may have: beyond them a rank that does not receive would have all the windows. */
+/* Cells that a peer may have at a time. */
 #define MCA_BTL_VMSHM_MOST_CELLS_OUT 512
 
 /* May the peer have another cell? Endpoint lock held. */
@@ -37,8 +37,16 @@ static inline bool mca_btl_vmshm_may_have_cell(const mca_btl_vmshm_endpoint_t *e
     return endpoint->cells_out < MCA_BTL_VMSHM_MOST_CELLS_OUT;
 }
 
-/* A fragment with room for `size` bytes (at most the largest cell), if need be in a cell; NULL when memory
- * is gone. Not in_cell: it will wait. */
+/* May a fragment that is made now stand in a cell? What waits behind others would only hold it: a rank that
+ * does not receive must not have all the windows. Endpoint lock held. */
+static inline bool mca_btl_vmshm_belongs_in_cell(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return opal_list_is_empty((opal_list_t *) &endpoint->pending)
+           && mca_btl_vmshm_may_have_cell(endpoint);
+}
+
+/* A fragment with room for `size` bytes (at most the largest cell), in_cell if that is longer than a small
+ * one; NULL when memory is gone. */
 mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool in_cell);
 
 /* Give it and what it still holds back. */
@@ -47,12 +55,6 @@ void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag);
 /* The peer has consumed it: callback, then give it back if it is ours. No lock held. */
 void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
                                  int status);
-
-/* Bytes of this process's own memory that it takes while it waits. */
-static inline size_t mca_btl_vmshm_frag_weight(const mca_btl_vmshm_frag_t *frag)
-{
-    return sizeof *frag + (NULL != frag->heap ? frag->segment.seg_len : 0);
-}
 
 static inline int mca_btl_vmshm_cell_class(size_t size)
 {

@@ -322,7 +322,6 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
         endpoint->stales = 0;
     }
     opal_list_join(&endpoint->done, opal_list_get_end(&endpoint->done), &endpoint->pending);
-    endpoint->waiting = 0;
     if (!opal_list_is_empty(&endpoint->done)) {
         mca_btl_vmshm_work_on(endpoint);
     }

@@ -111,10 +111,14 @@ mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl
                                                struct mca_btl_base_endpoint_t *endpoint,
                                                uint8_t order, size_t size, uint32_t flags)
 {
+    bool in_cell;
+
     (void) btl;
-    (void) endpoint;
     (void) order;
-    return (mca_btl_base_descriptor_t *) mca_btl_vmshm_frag_take(size, flags, true);
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    in_cell = mca_btl_vmshm_belongs_in_cell(endpoint);
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+    return (mca_btl_base_descriptor_t *) mca_btl_vmshm_frag_take(size, flags, in_cell);
 }
 
 int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des)
@@ -124,11 +128,11 @@ int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descripto
     return OPAL_SUCCESS;
 }
 
-/* Before a cell is taken: those that the peer has consumed are the warm ones. False: no more may wait
- * for the peer. */
-static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint, bool *may_have_cell)
+/* Before a fragment is made: the cells that the peer has consumed are the warm ones. Returns whether it may
+ * have one. */
+static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    bool may_wait;
+    bool in_cell;
 
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
@@ -137,10 +141,9 @@ static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint, bool *may_have_cell
     if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
         mca_btl_vmshm_reclaim(endpoint);
     }
-    *may_have_cell = mca_btl_vmshm_may_have_cell(endpoint);
-    may_wait = opal_list_is_empty(&endpoint->pending) || !mca_btl_vmshm_is_flooded(endpoint);
+    in_cell = mca_btl_vmshm_belongs_in_cell(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
-    return may_wait;
+    return in_cell;
 }
 
 static mca_btl_base_descriptor_t *
@@ -150,17 +153,14 @@ mca_btl_vmshm_prepare_src(struct mca_btl_base_module_t *btl,
                           size_t *size, uint32_t flags)
 {
     const size_t most = mca_btl_vmshm_component.arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX];
-    mca_btl_vmshm_frag_t *frag = NULL;
-    bool in_cell;
+    mca_btl_vmshm_frag_t *frag;
 
     (void) btl;
     (void) order;
     if (*size > most - reserve) {
         *size = most - reserve;
     }
-    if (look_at_head(endpoint, &in_cell)) {
-        frag = mca_btl_vmshm_frag_take(reserve + *size, flags, in_cell);
-    }
+    frag = mca_btl_vmshm_frag_take(reserve + *size, flags, look_at_head(endpoint));
     if (OPAL_UNLIKELY(NULL == frag)) {
         return NULL;
     }

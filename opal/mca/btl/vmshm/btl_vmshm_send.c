@@ -50,7 +50,6 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
         if (NULL == frag->heap) {
             return 0;
         }
-        endpoint->waiting += frag->segment.seg_len;
         memcpy(frag->heap, frag->segment.seg_addr.pval, frag->segment.seg_len);
         frag->segment.seg_addr.pval = frag->heap;
         frag->cell = 0;
@@ -130,7 +129,6 @@ void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
     while (!opal_list_is_empty(&endpoint->pending)) {
         mca_btl_vmshm_frag_t *frag =
             (mca_btl_vmshm_frag_t *) opal_list_get_first(&endpoint->pending);
-        const size_t weight = mca_btl_vmshm_frag_weight(frag);
 
         /* Off the list before it is in the ring: in-flight fragments go on another list. */
         opal_list_remove_first(&endpoint->pending);
@@ -138,7 +136,6 @@ void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
             opal_list_prepend(&endpoint->pending, (opal_list_item_t *) frag);
             return;
         }
-        endpoint->waiting -= weight;
         if (!wants_consumption(frag)) {
             opal_list_append(&endpoint->done, (opal_list_item_t *) frag);
         }
@@ -163,7 +160,6 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
     sent = opal_list_is_empty(&endpoint->pending) && try_send(endpoint, frag);
     if (!sent) {
         opal_list_append(&endpoint->pending, (opal_list_item_t *) frag);
-        endpoint->waiting += mca_btl_vmshm_frag_weight(frag);
     }
     now = sent && !wants_consumption(frag);
     if (!now) {

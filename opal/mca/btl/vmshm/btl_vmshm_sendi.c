@@ -212,25 +212,22 @@ static bool send_now(mca_btl_vmshm_endpoint_t *endpoint, struct opal_convertor_t
 }
 
 static __opal_attribute_noinline__ int
-sendi_any(struct mca_btl_base_endpoint_t *endpoint, struct opal_convertor_t *convertor, void *header,
-          size_t header_size, size_t payload_size, uint32_t flags, mca_btl_base_tag_t tag,
+sendi_any(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
+          struct opal_convertor_t *convertor, void *header, size_t header_size,
+          size_t payload_size, uint8_t order, uint32_t flags, mca_btl_base_tag_t tag,
           mca_btl_base_descriptor_t **descriptor)
 {
-    bool sent, flooded, in_cell;
+    bool sent;
 
     OPAL_THREAD_LOCK(&endpoint->lock);
     sent = can_send(endpoint)
            && send_now(endpoint, convertor, header, header_size, payload_size, tag);
-    flooded = mca_btl_vmshm_is_flooded(endpoint);
-    /* A short one that has to wait would hold a whole cell meanwhile. */
-    in_cell = opal_list_is_empty(&endpoint->pending) && mca_btl_vmshm_may_have_cell(endpoint);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
     if (OPAL_LIKELY(sent)) {
         return OPAL_SUCCESS;
     }
     if (NULL != descriptor) {
-        *descriptor = flooded ? NULL : (mca_btl_base_descriptor_t *)
-                      mca_btl_vmshm_frag_take(header_size + payload_size, flags, in_cell);
+        *descriptor = mca_btl_vmshm_alloc(btl, endpoint, order, header_size + payload_size, flags);
     }
     return OPAL_ERR_OUT_OF_RESOURCE;
 }
@@ -241,8 +238,6 @@ int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
                         size_t payload_size, uint8_t order, uint32_t flags,
                         mca_btl_base_tag_t tag, mca_btl_base_descriptor_t **descriptor)
 {
-    (void) btl;
-    (void) order;
     /* Without threads nobody else is in the sender's half. */
     if (OPAL_LIKELY(!opal_using_threads() && can_send(endpoint) && 0 == endpoint->stales
                     && mca_btl_vmshm_ring_has_room(endpoint, 1))
@@ -250,5 +245,6 @@ int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
         send_short(endpoint, convertor, header, header_size, payload_size, tag);
         return OPAL_SUCCESS;
     }
-    return sendi_any(endpoint, convertor, header, header_size, payload_size, flags, tag, descriptor);
+    return sendi_any(btl, endpoint, convertor, header, header_size, payload_size, order, flags, tag,
+                     descriptor);
 }
