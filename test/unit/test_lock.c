@@ -106,6 +106,7 @@ static void leaving_gives_all_back(void **state)
     uint64_t offset[3];
     uint32_t index[3];
     struct vmshm_window w;
+    struct vmshm_error e;
     pid_t pid;
 
     unit_join(*state, 0, "boot", &m);
@@ -113,7 +114,7 @@ static void leaving_gives_all_back(void **state)
     for (int i = 0; i < 3; ++i) {
         index[i] = unit_alloc(&m, GRANULE, &offset[i]);
     }
-    assert_true(vmshm_reader_enter(&peer, 0, m.slot, index[1], &w));
+    assert_true(vmshm_reader_enter(&peer, 0, m.slot, index[1], &w, &e));
     m.lock.patience_ms = 60000;
     pid = start_holder(m.lock.path, F_OFD_SETLK, 0, 1);
     alarm(20);
