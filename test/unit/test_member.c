@@ -120,7 +120,7 @@ static int live_until_killed(void *arg)
     }
     memset(vmshm_at(&m, offset), 0x5c, 3 * GRANULE);
     vmshm_proc_of(&m.segment, 0, m.slot)->messages = 7;
-    if (c->read_peer && !vmshm_reader_enter(&m, 1, 0, 0, &w)) {
+    if (c->read_peer && !vmshm_reader_enter(&m, 1, 0, 0, &w, &e)) {
         return 2;
     }
     if (c->hold_mutex && VMSHM_OK != vmshm_lock_enter(&m.lock, &e)) {

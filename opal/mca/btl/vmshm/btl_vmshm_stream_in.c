@@ -86,7 +86,10 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
     struct vmshm_channel channel;
 
     if (NULL == mca_btl_vmshm_streams_of(endpoint)) {
-        *why = "this process has no memory for what it says";
+        struct vmshm_error e;
+
+        vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "channel", "out of memory");
+        mca_btl_vmshm_unmapped(endpoint, &e);
         return false;
     }
     if (NULL == endpoint->streams->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
