@@ -28,6 +28,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm_types.h>
 #include <linux/pci.h>
+#include <linux/rbtree.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -39,6 +40,10 @@
 #define VMSHM_NO_SLOT	U32_MAX
 #define VMSHM_FOUND_MAX	65536
 #define VMSHM_IRQ_HELD	0
+/* Entries of reader tables and pages that one look for who holds windows may take under one hold of the
+ * lock: all page faults wait for it.
+ */
+#define VMSHM_LOOKS_MAX	1024
 
 struct dentry;
 struct vmshm_file;
@@ -88,7 +93,8 @@ struct vmshm_own_window {
 
 /* A window of somebody else that a file may map. */
 struct vmshm_found {
-	struct list_head list;		/* vmshm_file.found, or vmshm_dev.pinned */
+	struct list_head list;		/* vmshm_file.found, or vmshm_dev.pins_to_look or .pins_held */
+	struct rb_node pinned;		/* vmshm_dev.pinned */
 	u32 vm;
 	u32 index;
 	u32 slot;
@@ -96,6 +102,7 @@ struct vmshm_found {
 	u32 kind;
 	u64 offset;
 	u64 length;
+	u64 bytes_seen;			/* from its start, when it was released: of these nobody has pages */
 };
 
 struct vmshm_dev {
@@ -153,7 +160,9 @@ struct vmshm_dev {
 	struct list_head users;
 	struct vmshm_limits has;	/* all users and earlier boots together */
 	struct list_head files;
-	struct list_head pinned;	/* windows of others that were released while pinned */
+	struct rb_root pinned;		/* windows of other VMs that were released while pinned, each once */
+	struct list_head pins_to_look;	/* of these: to be looked at, until all of the window is seen free */
+	struct list_head pins_held;	/* pinned at the last look */
 	u32 pin_slot;			/* in whose row they are listed; VMSHM_NO_SLOT: none are */
 	u64 seen[VMSHM_MAX_VMS];	/* what the last look at each VM gave */
 	struct delayed_work beat;
@@ -288,8 +297,12 @@ int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r);
 void vmshm_found_release_all(struct vmshm_file *file);
 /* Without a word to others. */
 void vmshm_found_forget_all(struct vmshm_file *file);
-/* Let go of what is pinned no more. */
-void vmshm_pins_look(struct vmshm_dev *dev);
+/* Let go of what is pinned no more, as far as one hold of the lock allows: a bounded number of looks. Is
+ * there more to look at? Then let others have the lock first.
+ */
+bool vmshm_pins_look(struct vmshm_dev *dev);
+/* What was pinned may be so no more: the next vmshm_pins_look() looks anew. */
+void vmshm_pins_look_again(struct vmshm_dev *dev);
 void vmshm_pins_forget(struct vmshm_dev *dev);
 
 /* vmshm_mmap.c */
@@ -298,6 +311,13 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma);
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length);
 
 /* vmshm_pin.c */
+enum vmshm_look { VMSHM_LOOK_FREE, VMSHM_LOOK_HELD, VMSHM_LOOK_UNFINISHED };
+/* Does somebody hold pages of a range that nobody maps? The look goes on at `seen`, and ends for now when
+ * none of `looks` is left.
+ */
+enum vmshm_look vmshm_look_pages(const struct vmshm_dev *dev, u64 offset, u64 length, u64 *seen, u32 *looks);
+/* So many looks were taken under this hold of the lock. */
+void vmshm_looked(struct vmshm_dev *dev, u32 looks);
 /* Does somebody hold pages of a range that was zapped? */
 bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length);
 /* Where the first of them lies, `end`: nobody does. */

@@ -25,6 +25,7 @@ static void show_section(struct seq_file *m, const struct vmshm_dev *dev)
 	struct vmshm_limits limit;
 	const struct vmshm_user *user;
 	const struct vmshm_found *f;
+	struct rb_node *node;
 
 	seq_printf(m, "section state=%s", state);
 	if (!dev->usable) {
@@ -42,9 +43,11 @@ static void show_section(struct seq_file *m, const struct vmshm_dev *dev)
 	}
 	if (dev->pin_slot != VMSHM_NO_SLOT)
 		seq_printf(m, "slot index=%u holder=pins\n", dev->pin_slot);
-	list_for_each_entry(f, &dev->pinned, list)
+	for (node = rb_first(&dev->pinned); node; node = rb_next(node)) {
+		f = rb_entry(node, struct vmshm_found, pinned);
 		seq_printf(m, "pinned vm=%u window=%u offset=0x%llx bytes=%llu\n", f->vm, f->index,
 			   f->offset, f->length);
+	}
 }
 
 static void show_slot(struct seq_file *m, const struct vmshm_dev *dev, u32 slot)

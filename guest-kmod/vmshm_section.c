@@ -190,7 +190,9 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	list_for_each_entry(file, &dev->files, list)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
 	section_take_mappings(dev);
-	vmshm_pins_look(dev);
+	vmshm_pins_look_again(dev);
+	while (vmshm_pins_look(dev))
+		cond_resched();
 	/* Where others' windows are pinned yet the slot stays, and lists them, until the VM is gone or has
 	 * its section anew.
 	 */

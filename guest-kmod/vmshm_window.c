@@ -19,14 +19,8 @@ static void window_publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
 
-/* Entries of reader tables and pages that are looked at under one hold of the lock: all page faults
- * wait for it.
- */
-#define LOOKS_MAX	1024
 /* Held windows that each allocation looks at anew. */
 #define LOOK_AGAIN	64
-
-enum look { LOOK_FREE, LOOK_HELD, LOOK_UNFINISHED };
 
 /* Does this process read it? Of this VM the module knows that without the table. */
 static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
@@ -53,7 +47,7 @@ static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
  * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
  * listed.
  */
-static enum look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
+static enum vmshm_look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
 {
 	const u32 index = w - dev->windows, procs = dev->header.procs;
 	const u32 all = dev->header.vms * 2 * procs;
@@ -63,24 +57,17 @@ static enum look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, 
 
 		--*looks;
 		if (w->readers)
-			return LOOK_HELD;
-		if (w->readers_seen < all) {
-			if (!vm_is_reader(dev, vm)) {
-				w->readers_seen = (vm + 1) * 2 * procs;
-				continue;
-			}
-			if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
-				return LOOK_HELD;
+			return VMSHM_LOOK_HELD;
+		if (w->readers_seen == all)
+			break;
+		if (!vm_is_reader(dev, vm))
+			w->readers_seen = (vm + 1) * 2 * procs;
+		else if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
+			return VMSHM_LOOK_HELD;
+		else
 			w->readers_seen++;
-			continue;
-		}
-		if (w->bytes_seen == w->length)
-			return LOOK_FREE;
-		if (vmshm_is_pinned(dev, w->offset + w->bytes_seen, PAGE_SIZE))
-			return LOOK_HELD;
-		w->bytes_seen += PAGE_SIZE;
 	}
-	return LOOK_UNFINISHED;
+	return vmshm_look_pages(dev, w->offset, w->length, &w->bytes_seen, looks);
 }
 
 static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
@@ -94,9 +81,9 @@ static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
 
 bool vmshm_window_collect(struct vmshm_dev *dev)
 {
-	u32 looks = LOOKS_MAX;
+	u32 looks = VMSHM_LOOKS_MAX;
 	struct vmshm_own_window *w, *next;
-	enum look look = LOOK_FREE;
+	enum vmshm_look look = VMSHM_LOOK_FREE;
 
 	lockdep_assert_held_write(&dev->lock);
 	if (list_empty(&dev->to_look))
@@ -104,17 +91,15 @@ bool vmshm_window_collect(struct vmshm_dev *dev)
 	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
 	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
 		look = window_look(dev, w, &looks);
-		if (look == LOOK_UNFINISHED)
+		if (look == VMSHM_LOOK_UNFINISHED)
 			break;
-		if (look == LOOK_FREE)
+		if (look == VMSHM_LOOK_FREE)
 			window_set_free(dev, w);
 		else
 			list_move_tail(&w->quarantined, &dev->held);
 	}
-	looks = LOOKS_MAX - looks;
-	dev->looks += looks;
-	dev->looks_most = max(dev->looks_most, looks);
-	return look == LOOK_UNFINISHED;
+	vmshm_looked(dev, VMSHM_LOOKS_MAX - looks);
+	return look == VMSHM_LOOK_UNFINISHED;
 }
 
 void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
