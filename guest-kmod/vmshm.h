@@ -52,7 +52,7 @@ struct vmshm_file;
 struct vmshm_limits {
 	u64 slots;
 	u64 windows;
-	u64 bytes;
+	u64 bytes[VMSHM_KIND_OPEN + 1];	/* of the section's halves: a private window has none of the open one */
 };
 
 struct vmshm_user {
@@ -276,8 +276,12 @@ void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows);
  */
 int vmshm_limits_join(struct vmshm_file *file);
 void vmshm_limits_leave(struct vmshm_file *file);
-/* And a window? 0 or -EDQUOT. It is counted when it is taken, until others may have it. */
-int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes);
+/* And a window of that kind? 0 or -EDQUOT. It is counted when it is taken, until others may have it. */
+int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes, u32 kind);
+/* Where may it lie? Narrows the range, which is that kind's half of the section. */
+void vmshm_limits_reach(const struct vmshm_file *file, u64 *start, u64 *end);
+/* May this process have it nevertheless? */
+bool vmshm_limits_may_exceed(void);
 void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user);
 void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w);
 /* All windows are gone, and nobody is a member any more. */
@@ -346,10 +350,26 @@ static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev
 	return dev->mem + dev->sections[vm].offset;
 }
 
-/* Of the own section. */
-static inline u64 vmshm_heap_bytes(const struct vmshm_dev *dev)
+/* Process slots that the module keeps for pages that stay pinned. */
+static inline u32 vmshm_spare_slots(const struct vmshm_dev *dev)
 {
-	return dev->sections[dev->vm].length - vmshm_heap_offset(&dev->header);
+	return dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1;
+}
+
+/* Of the own section's halves. */
+static inline u64 vmshm_half_start(const struct vmshm_dev *dev, u32 kind)
+{
+	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
+
+	return own->offset + (kind == VMSHM_KIND_OPEN ? own->open_offset :
+			      vmshm_heap_offset(&dev->header));
+}
+
+static inline u64 vmshm_half_end(const struct vmshm_dev *dev, u32 kind)
+{
+	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
+
+	return own->offset + (kind == VMSHM_KIND_OPEN ? own->length : own->open_offset);
 }
 
 static inline struct vmshm_proc *vmshm_proc_of(const struct vmshm_dev *dev, u32 vm, u32 slot)

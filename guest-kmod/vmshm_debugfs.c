@@ -14,8 +14,11 @@ static struct dentry *directory;
 static void show_limit(struct seq_file *m, const struct vmshm_limits *has,
 		       const struct vmshm_limits *limit)
 {
-	seq_printf(m, " slots=%llu/%llu windows=%llu/%llu bytes=%llu/%llu\n", has->slots, limit->slots,
-		   has->windows, limit->windows, has->bytes, limit->bytes);
+	seq_printf(m, " slots=%llu/%llu windows=%llu/%llu", has->slots, limit->slots, has->windows,
+		   limit->windows);
+	seq_printf(m, " private_bytes=%llu/%llu open_bytes=%llu/%llu\n",
+		   has->bytes[VMSHM_KIND_PRIVATE], limit->bytes[VMSHM_KIND_PRIVATE],
+		   has->bytes[VMSHM_KIND_OPEN], limit->bytes[VMSHM_KIND_OPEN]);
 }
 
 static void show_section(struct seq_file *m, const struct vmshm_dev *dev)

@@ -149,21 +149,6 @@ static struct list_head *window_behind(struct vmshm_dev *dev, u64 offset)
 	return &w->taken;
 }
 
-static u64 heap_start(const struct vmshm_dev *dev, u32 kind)
-{
-	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
-
-	return own->offset + (kind == VMSHM_KIND_OPEN ? own->open_offset :
-			      vmshm_heap_offset(&dev->header));
-}
-
-static u64 heap_end(const struct vmshm_dev *dev, u32 kind)
-{
-	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
-
-	return own->offset + (kind == VMSHM_KIND_OPEN ? own->length : own->open_offset);
-}
-
 /* What an earlier boot of this VM handed out may still be read by others. */
 void vmshm_window_inherit(struct vmshm_dev *dev)
 {
@@ -178,11 +163,11 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 		barrier();
 		*w = (struct vmshm_own_window) { .generation = copy.generation };
 		INIT_LIST_HEAD(&w->of_file);
-		start = heap_start(dev, VMSHM_KIND_PRIVATE);
+		start = vmshm_half_start(dev, VMSHM_KIND_PRIVATE);
 		if (copy.state != VMSHM_WINDOW_EMPTY && copy.length &&
 		    !(copy.length % VMSHM_GRANULE_BYTES) && !(copy.offset % VMSHM_GRANULE_BYTES) &&
 		    vmshm_range_inside(copy.offset, copy.length, start,
-				       heap_end(dev, VMSHM_KIND_OPEN) - start)) {
+				       vmshm_half_end(dev, VMSHM_KIND_OPEN) - start)) {
 			w->offset = copy.offset;
 			w->length = copy.length;
 			vmshm_limits_take(dev, w, NULL);
@@ -195,19 +180,40 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 	windows_collect_soon(dev);
 }
 
-/* First gap of `bytes` in the half of that kind, 0 if there is none. Those of an earlier boot may overlap. */
-static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
+/* First gap of `bytes` between these offsets, 0 if there is none. Windows of an earlier boot may overlap. */
+static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u64 start, u64 end)
 {
-	const u64 heap = heap_start(dev, kind), end = heap_end(dev, kind);
 	const struct vmshm_own_window *w;
-	u64 at = heap;
+	u64 at = start;
 
 	list_for_each_entry(w, &dev->taken_windows, taken) {
 		if (w->offset >= at && w->offset - at >= bytes)
 			break;
 		at = max(at, w->offset + w->length);
 	}
-	return vmshm_range_inside(at, bytes, heap, end - heap) ? at : 0;
+	return vmshm_range_inside(at, bytes, start, end - start) ? at : 0;
+}
+
+/* Where a window of this file is to lie, within the limits. */
+static int heap_find_place(const struct vmshm_file *file, u64 bytes, u32 kind, u64 *at)
+{
+	const struct vmshm_dev *dev = file->dev;
+	u64 start = vmshm_half_start(dev, kind), end = vmshm_half_end(dev, kind), within;
+	int rc;
+
+	*at = heap_find_gap(dev, bytes, start, end);
+	if (!*at)
+		return -ENOSPC;
+	rc = vmshm_limits_check_window(file, bytes, kind);
+	if (rc)
+		return rc;
+	vmshm_limits_reach(file, &start, &end);
+	within = heap_find_gap(dev, bytes, start, end);
+	if (within)
+		*at = within;
+	else if (!vmshm_limits_may_exceed())
+		return -EDQUOT;
+	return 0;
 }
 
 /* The window is taken, but nobody sees it yet. */
@@ -227,10 +233,7 @@ static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	for (i = 0; i < dev->header.windows; i++)
 		if (dev->windows[i].state == VMSHM_OWN_EMPTY)
 			break;
-	at = i < dev->header.windows ? heap_find_gap(dev, bytes, alloc->kind) : 0;
-	if (!at)
-		return -ENOSPC;
-	rc = vmshm_limits_check_window(file, bytes);
+	rc = i < dev->header.windows ? heap_find_place(file, bytes, alloc->kind, &at) : -ENOSPC;
 	if (rc)
 		return rc;
 	w = &dev->windows[i];
