@@ -84,6 +84,7 @@ struct vmshm_own_window {
 	struct list_head of_file;	/* vmshm_file.windows */
 	struct list_head taken;		/* vmshm_dev.taken_windows, in all states but EMPTY */
 	struct vmshm_user *user;	/* for whom it counts; NULL: an earlier boot's */
+	u64 serial;			/* of vmshm_dev.serials */
 	u32 readers;			/* files of this VM that found it */
 	/* In quarantine: how far the look at who holds it came. */
 	struct list_head quarantined;	/* vmshm_dev.to_look or .held */
@@ -103,6 +104,7 @@ struct vmshm_found {
 	u64 offset;
 	u64 length;
 	u64 bytes_seen;			/* from its start, when it was released: of these nobody has pages */
+	u64 serial;			/* of vmshm_dev.serials */
 };
 
 struct vmshm_dev {
@@ -140,6 +142,7 @@ struct vmshm_dev {
 	u64 old_pins_at;		/* none of them lies before it */
 	u32 told_processes;		/* the host: what its wish waits for */
 	u32 told_pages;
+	u64 serials;			/* of all that could be mapped: none comes twice, whatever lies there */
 	const char *complaint;		/* what was last logged of a user's attempt */
 	struct vmshm_header header;
 	struct vmshm_section_entry sections[VMSHM_MAX_VMS];

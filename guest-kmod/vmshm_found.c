@@ -272,7 +272,7 @@ static int found_enter(struct vmshm_file *file, struct vmshm_find *find, u32 ind
 		*f = (struct vmshm_found) {
 			.vm = find->vm, .index = index, .slot = w.proc,
 			.generation = w.generation, .kind = w.kind, .offset = w.offset,
-			.length = w.length,
+			.length = w.length, .serial = ++dev->serials,
 		};
 		list_add(&f->list, &file->found);
 		file->found_count++;

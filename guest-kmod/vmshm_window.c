@@ -239,6 +239,7 @@ static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	w = &dev->windows[i];
 	w->state = VMSHM_OWN_ZEROING;
 	w->generation++;
+	w->serial = ++dev->serials;
 	w->slot = file->slot;
 	w->kind = alloc->kind;
 	w->offset = at;
