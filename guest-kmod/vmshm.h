@@ -230,8 +230,10 @@ void vmshm_header_drop(struct vmshm_dev *dev);
 int vmshm_take_up(struct vmshm_dev *dev);
 /* May the memory be used from now on? A VM that travels finds another one where it arrives. */
 bool vmshm_claim(struct vmshm_dev *dev);
-/* Give a claim back of which nobody made use. */
+/* Give a claim back of which nobody made use. Where pages are pinned it stays for now. */
 void vmshm_unclaim(struct vmshm_dev *dev);
+/* Is there such a claim? */
+bool vmshm_is_idle(const struct vmshm_dev *dev);
 /* Does somebody hold pages from before the memory went? He would read what comes to lie there. */
 bool vmshm_is_held(struct vmshm_dev *dev);
 /* What did the host do, what does it want? */

@@ -52,11 +52,24 @@ int vmshm_take_up(struct vmshm_dev *dev)
 	return rc;
 }
 
+bool vmshm_is_idle(const struct vmshm_dev *dev)
+{
+	return dev->generation && dev->usable && !dev->taken && list_empty(&dev->files);
+}
+
 void vmshm_unclaim(struct vmshm_dev *dev)
 {
 	if (!dev->generation || dev->taken || vmshm_is_away(dev) ||
 	    (dev->usable && !list_empty(&dev->files)))
 		return;
+	/* Anybody can have pinned what is for all to read. Only the host has to wait for him: while the memory
+	 * stays ours, the next one who looks at it finds what is there.
+	 */
+	if (dev->usable) {
+		vmshm_zap(dev, 0, dev->bytes);
+		if (vmshm_pins(dev))
+			return;
+	}
 	vmshm_section_lost(dev);
 	if (!vmshm_is_held(dev))
 		vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, dev->generation);

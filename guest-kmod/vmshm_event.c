@@ -117,10 +117,13 @@ void vmshm_beat(struct work_struct *work)
 		}
 		if (dev->usable && !dev->detached)
 			vms_look(dev);
+		if (vmshm_is_idle(dev))
+			vmshm_unclaim(dev);
 		/* A wish of the host must be seen also when nobody has the device open, and that
 		 * pages are pinned no more: their owner waits for it.
 		 */
 		if (!list_empty(&dev->files) || !RB_EMPTY_ROOT(&dev->pinned) || dev->letting_go ||
+		    vmshm_is_idle(dev) ||
 		    (dev->generation && !dev->vector))
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}
