@@ -79,9 +79,9 @@ struct vmshm_join {
 };
 
 /* A window of the own section, zeroed. Errors: EINVAL (no bytes, unknown kind), ENOSPC (no window
- * slot, or no such range free), EDQUOT (the user, or all of them together, would have more windows or
- * bytes than they may, windows in quarantine included: user_windows, user_bytes, all_windows,
- * all_bytes), EINTR (killed).
+ * slot, or no such range free), EDQUOT (the user, or all of them together, would have more windows, or
+ * bytes of that kind, than they may, windows in quarantine included: user_windows, user_bytes, all_windows,
+ * all_bytes; or the user's windows would lie too far from each other: user_bytes), EINTR (killed).
  */
 struct vmshm_alloc {
 	__u64 bytes;			/* rounded up to 64 KiB */
