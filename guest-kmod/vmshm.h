@@ -11,7 +11,8 @@
  * tables. Nothing is copied from or to user space under vmshm_dev.lock, and nobody sleeps under it for
  * longer than an allocation takes: all page faults wait for it. It is held for writing by whatever changes
  * what stands in vmshm_dev or in a file, so by all calls but mmap; for reading by faults and mmap, and
- * while a new window is zeroed or a section is watched, in pieces.
+ * while a new window is zeroed or a section is watched, in pieces. Looks for who holds windows are bounded
+ * under one hold (VMSHM_LOOKS_MAX), but not those when nobody has the memory any more, which have nobody wait.
  *
  * A page that somebody has pinned is nobody's who maps it: see vmshm_pin.c. The memory behind it goes back
  * to the host, and a window is handed out again, when there is no such page; a device may go before.
@@ -140,8 +141,7 @@ struct vmshm_dev {
 	bool taken;			/* the section is this boot's */
 	bool old_pins;			/* somebody holds pages from before the memory was lost */
 	u64 old_pins_at;		/* none of them lies before it */
-	u32 told_processes;		/* the host: what its wish waits for */
-	u32 told_pages;
+	u32 told_pages;			/* the host: how many its wish waits for */
 	u64 serials;			/* of all that could be mapped: none comes twice, whatever lies there */
 	const char *complaint;		/* what was last logged of a user's attempt */
 	struct vmshm_header header;

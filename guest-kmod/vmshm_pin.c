@@ -92,7 +92,7 @@ u32 vmshm_pins(const struct vmshm_dev *dev)
 	lockdep_assert_held_write(&dev->lock);
 	if (!dev->usable || !(dev->features & VMSHM_FEATURE_PAGES))
 		return 0;
-	pins = pins_in(dev, 0, VMSHM_HEADER_BYTES);
+	pins = pins_in(dev, 0, PAGE_ALIGN(VMSHM_HEADER_BYTES));
 	for (i = 0; i < dev->header.vms; i++)
 		pins += pins_in(dev, dev->sections[i].offset, vmshm_heap_offset(&dev->header));
 	for (i = 0; i < dev->header.windows; i++)

@@ -7,6 +7,7 @@
  * barrier between (Dekker), as in the user-space library (vmshm_window.c there;
  * test/model/windows.pml).
  */
+#include <linux/list_sort.h>
 #include <linux/lockdep.h>
 #include <linux/sched/signal.h>
 
@@ -149,6 +150,12 @@ static struct list_head *window_behind(struct vmshm_dev *dev, u64 offset)
 	return &w->taken;
 }
 
+static int window_is_behind(void *unused, const struct list_head *a, const struct list_head *b)
+{
+	return list_entry(a, struct vmshm_own_window, taken)->offset >
+	       list_entry(b, struct vmshm_own_window, taken)->offset;
+}
+
 /* What an earlier boot of this VM handed out may still be read by others. */
 void vmshm_window_inherit(struct vmshm_dev *dev)
 {
@@ -171,12 +178,14 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 			w->offset = copy.offset;
 			w->length = copy.length;
 			vmshm_limits_take(dev, w, NULL);
-			list_add_tail(&w->taken, window_behind(dev, w->offset));
+			list_add_tail(&w->taken, &dev->taken_windows);
 			window_quarantine(dev, w);
 		} else {
 			window_publish_state(dev, i, VMSHM_WINDOW_EMPTY);
 		}
 	}
+	/* In whatever order another VM may have left them. */
+	list_sort(NULL, &dev->taken_windows, window_is_behind);
 	windows_collect_soon(dev);
 }
 
@@ -264,7 +273,7 @@ static int window_reserve_collecting(struct vmshm_file *file, struct vmshm_alloc
 
 	for (;;) {
 		down_write(&dev->lock);
-		rc = dev->gone || dev->detached ? -ENODEV :
+		rc = vmshm_is_away(dev) ? -ENODEV :
 		     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : 0;
 		if (rc)
 			break;
