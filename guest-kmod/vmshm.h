@@ -11,7 +11,8 @@
  * tables. Nothing is copied from or to user space under vmshm_dev.lock, and nobody sleeps under it for
  * longer than an allocation takes: all page faults wait for it. It is held for writing by whatever changes
  * what stands in vmshm_dev or in a file, so by all calls but mmap; for reading by faults and mmap, and
- * while a new window is zeroed or a section is watched, in pieces.
+ * while a new window is zeroed or a section is watched, in pieces. Looks for who holds windows are bounded
+ * under one hold (VMSHM_LOOKS_MAX), but not those when nobody has the memory any more, which have nobody wait.
  *
  * A page that somebody has pinned is nobody's who maps it: see vmshm_pin.c. The memory behind it goes back
  * to the host, and a window is handed out again, when there is no such page; a device may go before.
@@ -28,6 +29,7 @@
 #include <linux/miscdevice.h>
 #include <linux/mm_types.h>
 #include <linux/pci.h>
+#include <linux/rbtree.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
 #include <linux/wait.h>
@@ -39,6 +41,10 @@
 #define VMSHM_NO_SLOT	U32_MAX
 #define VMSHM_FOUND_MAX	65536
 #define VMSHM_IRQ_HELD	0
+/* Entries of reader tables and pages that one look for who holds windows may take under one hold of the
+ * lock: all page faults wait for it.
+ */
+#define VMSHM_LOOKS_MAX	1024
 
 struct dentry;
 struct vmshm_file;
@@ -47,7 +53,7 @@ struct vmshm_file;
 struct vmshm_limits {
 	u64 slots;
 	u64 windows;
-	u64 bytes;
+	u64 bytes[VMSHM_KIND_OPEN + 1];	/* of the section's halves: a private window has none of the open one */
 };
 
 struct vmshm_user {
@@ -79,6 +85,7 @@ struct vmshm_own_window {
 	struct list_head of_file;	/* vmshm_file.windows */
 	struct list_head taken;		/* vmshm_dev.taken_windows, in all states but EMPTY */
 	struct vmshm_user *user;	/* for whom it counts; NULL: an earlier boot's */
+	u64 serial;			/* of vmshm_dev.serials */
 	u32 readers;			/* files of this VM that found it */
 	/* In quarantine: how far the look at who holds it came. */
 	struct list_head quarantined;	/* vmshm_dev.to_look or .held */
@@ -88,7 +95,8 @@ struct vmshm_own_window {
 
 /* A window of somebody else that a file may map. */
 struct vmshm_found {
-	struct list_head list;		/* vmshm_file.found, or vmshm_dev.pinned */
+	struct list_head list;		/* vmshm_file.found, or vmshm_dev.pins_to_look or .pins_held */
+	struct rb_node pinned;		/* vmshm_dev.pinned */
 	u32 vm;
 	u32 index;
 	u32 slot;
@@ -96,6 +104,8 @@ struct vmshm_found {
 	u32 kind;
 	u64 offset;
 	u64 length;
+	u64 bytes_seen;			/* from its start, when it was released: of these nobody has pages */
+	u64 serial;			/* of vmshm_dev.serials */
 };
 
 struct vmshm_dev {
@@ -131,8 +141,8 @@ struct vmshm_dev {
 	bool taken;			/* the section is this boot's */
 	bool old_pins;			/* somebody holds pages from before the memory was lost */
 	u64 old_pins_at;		/* none of them lies before it */
-	u32 told_processes;		/* the host: what its wish waits for */
-	u32 told_pages;
+	u32 told_pages;			/* the host: how many its wish waits for */
+	u64 serials;			/* of all that could be mapped: none comes twice, whatever lies there */
 	const char *complaint;		/* what was last logged of a user's attempt */
 	struct vmshm_header header;
 	struct vmshm_section_entry sections[VMSHM_MAX_VMS];
@@ -153,7 +163,9 @@ struct vmshm_dev {
 	struct list_head users;
 	struct vmshm_limits has;	/* all users and earlier boots together */
 	struct list_head files;
-	struct list_head pinned;	/* windows of others that were released while pinned */
+	struct rb_root pinned;		/* windows of other VMs that were released while pinned, each once */
+	struct list_head pins_to_look;	/* of these: to be looked at, until all of the window is seen free */
+	struct list_head pins_held;	/* pinned at the last look */
 	u32 pin_slot;			/* in whose row they are listed; VMSHM_NO_SLOT: none are */
 	u64 seen[VMSHM_MAX_VMS];	/* what the last look at each VM gave */
 	struct delayed_work beat;
@@ -218,8 +230,10 @@ void vmshm_header_drop(struct vmshm_dev *dev);
 int vmshm_take_up(struct vmshm_dev *dev);
 /* May the memory be used from now on? A VM that travels finds another one where it arrives. */
 bool vmshm_claim(struct vmshm_dev *dev);
-/* Give a claim back of which nobody made use. */
+/* Give a claim back of which nobody made use. Where pages are pinned it stays for now. */
 void vmshm_unclaim(struct vmshm_dev *dev);
+/* Is there such a claim? */
+bool vmshm_is_idle(const struct vmshm_dev *dev);
 /* Does somebody hold pages from before the memory went? He would read what comes to lie there. */
 bool vmshm_is_held(struct vmshm_dev *dev);
 /* What did the host do, what does it want? */
@@ -267,8 +281,12 @@ void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows);
  */
 int vmshm_limits_join(struct vmshm_file *file);
 void vmshm_limits_leave(struct vmshm_file *file);
-/* And a window? 0 or -EDQUOT. It is counted when it is taken, until others may have it. */
-int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes);
+/* And a window of that kind? 0 or -EDQUOT. It is counted when it is taken, until others may have it. */
+int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes, u32 kind);
+/* Where may it lie? Narrows the range, which is that kind's half of the section. */
+void vmshm_limits_reach(const struct vmshm_file *file, u64 *start, u64 *end);
+/* May this process have it nevertheless? */
+bool vmshm_limits_may_exceed(void);
 void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user);
 void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w);
 /* All windows are gone, and nobody is a member any more. */
@@ -288,8 +306,12 @@ int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r);
 void vmshm_found_release_all(struct vmshm_file *file);
 /* Without a word to others. */
 void vmshm_found_forget_all(struct vmshm_file *file);
-/* Let go of what is pinned no more. */
-void vmshm_pins_look(struct vmshm_dev *dev);
+/* Let go of what is pinned no more, as far as one hold of the lock allows: a bounded number of looks. Is
+ * there more to look at? Then let others have the lock first.
+ */
+bool vmshm_pins_look(struct vmshm_dev *dev);
+/* What was pinned may be so no more: the next vmshm_pins_look() looks anew. */
+void vmshm_pins_look_again(struct vmshm_dev *dev);
 void vmshm_pins_forget(struct vmshm_dev *dev);
 
 /* vmshm_mmap.c */
@@ -298,6 +320,13 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma);
 void vmshm_zap(struct vmshm_dev *dev, u64 offset, u64 length);
 
 /* vmshm_pin.c */
+enum vmshm_look { VMSHM_LOOK_FREE, VMSHM_LOOK_HELD, VMSHM_LOOK_UNFINISHED };
+/* Does somebody hold pages of a range that nobody maps? The look goes on at `seen`, and ends for now when
+ * none of `looks` is left.
+ */
+enum vmshm_look vmshm_look_pages(const struct vmshm_dev *dev, u64 offset, u64 length, u64 *seen, u32 *looks);
+/* So many looks were taken under this hold of the lock. */
+void vmshm_looked(struct vmshm_dev *dev, u32 looks);
 /* Does somebody hold pages of a range that was zapped? */
 bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length);
 /* Where the first of them lies, `end`: nobody does. */
@@ -326,10 +355,26 @@ static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev
 	return dev->mem + dev->sections[vm].offset;
 }
 
-/* Of the own section. */
-static inline u64 vmshm_heap_bytes(const struct vmshm_dev *dev)
+/* Process slots that the module keeps for pages that stay pinned. */
+static inline u32 vmshm_spare_slots(const struct vmshm_dev *dev)
 {
-	return dev->sections[dev->vm].length - vmshm_heap_offset(&dev->header);
+	return dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1;
+}
+
+/* Of the own section's halves. */
+static inline u64 vmshm_half_start(const struct vmshm_dev *dev, u32 kind)
+{
+	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
+
+	return own->offset + (kind == VMSHM_KIND_OPEN ? own->open_offset :
+			      vmshm_heap_offset(&dev->header));
+}
+
+static inline u64 vmshm_half_end(const struct vmshm_dev *dev, u32 kind)
+{
+	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
+
+	return own->offset + (kind == VMSHM_KIND_OPEN ? own->length : own->open_offset);
 }
 
 static inline struct vmshm_proc *vmshm_proc_of(const struct vmshm_dev *dev, u32 vm, u32 slot)

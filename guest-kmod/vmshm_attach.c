@@ -52,11 +52,24 @@ int vmshm_take_up(struct vmshm_dev *dev)
 	return rc;
 }
 
+bool vmshm_is_idle(const struct vmshm_dev *dev)
+{
+	return dev->generation && dev->usable && !dev->taken && list_empty(&dev->files);
+}
+
 void vmshm_unclaim(struct vmshm_dev *dev)
 {
 	if (!dev->generation || dev->taken || vmshm_is_away(dev) ||
 	    (dev->usable && !list_empty(&dev->files)))
 		return;
+	/* Anybody can have pinned what is for all to read. Only the host has to wait for him: while the memory
+	 * stays ours, the next one who looks at it finds what is there.
+	 */
+	if (dev->usable) {
+		vmshm_zap(dev, 0, dev->bytes);
+		if (vmshm_pins(dev))
+			return;
+	}
 	vmshm_section_lost(dev);
 	if (!vmshm_is_held(dev))
 		vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, dev->generation);
@@ -73,15 +86,13 @@ bool vmshm_is_held(struct vmshm_dev *dev)
 /* What DETACH_ACK waits for. */
 static void host_tell(struct vmshm_dev *dev, u32 processes, u32 pages)
 {
-	if (dev->told_processes != processes)
-		vmshm_reg_set(dev, VMSHM_REG_WAITS_PROCESSES, processes);
-	if (dev->told_pages != pages)
-		vmshm_reg_set(dev, VMSHM_REG_WAITS_PAGES, pages);
+	/* Always: the device forgets them with a wish that is withdrawn, also between two looks. */
+	vmshm_reg_set(dev, VMSHM_REG_WAITS_PROCESSES, processes);
+	vmshm_reg_set(dev, VMSHM_REG_WAITS_PAGES, pages);
 	if (pages && !dev->told_pages)
 		dev_warn(&dev->pdev->dev,
 			 "the host wants the memory back, and %u pages of it are pinned (by RDMA, a pipe, a GPU): it gets it when they are not\n",
 			 pages);
-	dev->told_processes = processes;
 	dev->told_pages = pages;
 }
 
@@ -109,7 +120,6 @@ static void attach_changed(struct vmshm_dev *dev, u32 generation, u32 state)
 	dev->generation = generation;
 	dev->detach_by = 0;
 	dev->letting_go = false;
-	dev->told_processes = 0;
 	dev->told_pages = 0;
 	dev->detached = !(state & VMSHM_STATE_ATTACHED);
 	/* Gone without our word: the device was reset while the VM slept. */
@@ -123,7 +133,6 @@ static void detach_withdrawn(struct vmshm_dev *dev)
 		return;
 	dev->detach_by = 0;
 	dev->letting_go = false;
-	dev->told_processes = 0;
 	dev->told_pages = 0;
 	vmshm_notify_outside(dev, VMSHM_EVENT_ATTACH);
 }
@@ -144,7 +153,7 @@ void vmshm_attach_look(struct vmshm_dev *dev)
 		return;
 	}
 	if (!dev->detach_by) {
-		dev->detach_by = (jiffies + READ_ONCE(detach_seconds) * HZ) | 1;
+		dev->detach_by = (jiffies + (unsigned long)READ_ONCE(detach_seconds) * HZ) | 1;
 		vmshm_notify(dev, VMSHM_EVENT_DETACH);
 	}
 	if (dev->members && time_before(jiffies, dev->detach_by)) {

@@ -14,8 +14,11 @@ static struct dentry *directory;
 static void show_limit(struct seq_file *m, const struct vmshm_limits *has,
 		       const struct vmshm_limits *limit)
 {
-	seq_printf(m, " slots=%llu/%llu windows=%llu/%llu bytes=%llu/%llu\n", has->slots, limit->slots,
-		   has->windows, limit->windows, has->bytes, limit->bytes);
+	seq_printf(m, " slots=%llu/%llu windows=%llu/%llu", has->slots, limit->slots, has->windows,
+		   limit->windows);
+	seq_printf(m, " private_bytes=%llu/%llu open_bytes=%llu/%llu\n",
+		   has->bytes[VMSHM_KIND_PRIVATE], limit->bytes[VMSHM_KIND_PRIVATE],
+		   has->bytes[VMSHM_KIND_OPEN], limit->bytes[VMSHM_KIND_OPEN]);
 }
 
 static void show_section(struct seq_file *m, const struct vmshm_dev *dev)
@@ -25,6 +28,7 @@ static void show_section(struct seq_file *m, const struct vmshm_dev *dev)
 	struct vmshm_limits limit;
 	const struct vmshm_user *user;
 	const struct vmshm_found *f;
+	struct rb_node *node;
 
 	seq_printf(m, "section state=%s", state);
 	if (!dev->usable) {
@@ -42,9 +46,11 @@ static void show_section(struct seq_file *m, const struct vmshm_dev *dev)
 	}
 	if (dev->pin_slot != VMSHM_NO_SLOT)
 		seq_printf(m, "slot index=%u holder=pins\n", dev->pin_slot);
-	list_for_each_entry(f, &dev->pinned, list)
+	for (node = rb_first(&dev->pinned); node; node = rb_next(node)) {
+		f = rb_entry(node, struct vmshm_found, pinned);
 		seq_printf(m, "pinned vm=%u window=%u offset=0x%llx bytes=%llu\n", f->vm, f->index,
 			   f->offset, f->length);
+	}
 }
 
 static void show_slot(struct seq_file *m, const struct vmshm_dev *dev, u32 slot)

@@ -82,7 +82,7 @@ static void heed_expulsion(struct vmshm_dev *dev)
 	vmshm_expel(dev);
 }
 
-static void windows_collect(struct vmshm_dev *dev)
+static void look_at_held(struct vmshm_dev *dev)
 {
 	bool more;
 
@@ -90,7 +90,7 @@ static void windows_collect(struct vmshm_dev *dev)
 		cond_resched();
 		down_write(&dev->lock);
 		more = !dev->gone && !dev->asleep && !dev->detached && dev->usable && dev->taken &&
-		       vmshm_window_collect(dev);
+		       (vmshm_pins_look(dev) || vmshm_window_collect(dev));
 		up_write(&dev->lock);
 	} while (more);
 }
@@ -111,21 +111,24 @@ void vmshm_beat(struct work_struct *work)
 
 			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
 			vmshm_reap(dev);
-			vmshm_pins_look(dev);
 			/* Readers elsewhere, and who has pages pinned, let go without a word. */
+			vmshm_pins_look_again(dev);
 			vmshm_window_look_again(dev, dev->header.windows);
 		}
 		if (dev->usable && !dev->detached)
 			vms_look(dev);
+		if (vmshm_is_idle(dev))
+			vmshm_unclaim(dev);
 		/* A wish of the host must be seen also when nobody has the device open, and that
 		 * pages are pinned no more: their owner waits for it.
 		 */
-		if (!list_empty(&dev->files) || !list_empty(&dev->pinned) || dev->letting_go ||
+		if (!list_empty(&dev->files) || !RB_EMPTY_ROOT(&dev->pinned) || dev->letting_go ||
+		    vmshm_is_idle(dev) ||
 		    (dev->generation && !dev->vector))
 			queue_delayed_work(system_wq, &dev->beat, BEAT_JIFFIES);
 	}
 	up_write(&dev->lock);
-	windows_collect(dev);
+	look_at_held(dev);
 }
 
 int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)

@@ -107,27 +107,70 @@ static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
 	return NULL;
 }
 
+/* Those that are pinned stand in the order of this number. */
+static u64 pin_number(const struct rb_node *node)
+{
+	const struct vmshm_found *f = rb_entry(node, struct vmshm_found, pinned);
+
+	return (u64)f->vm << 32 | f->index;
+}
+
+static int pin_compare(const void *number, const struct rb_node *node)
+{
+	const u64 wanted = *(const u64 *)number, has = pin_number(node);
+
+	return wanted < has ? -1 : wanted > has;
+}
+
+static bool pin_is_before(struct rb_node *a, const struct rb_node *b)
+{
+	return pin_number(a) < pin_number(b);
+}
+
+static struct vmshm_found *pin_of(const struct vmshm_dev *dev, u32 vm, u32 index)
+{
+	const u64 number = (u64)vm << 32 | index;
+
+	return rb_entry_safe(rb_find(&number, &dev->pinned, pin_compare), struct vmshm_found, pinned);
+}
+
 /* A device, a pipe or another process may still read it through pages that it pinned: the owner may
  * not hand it out again, whatever becomes of this process. The module lists it before the process
- * does no more.
+ * does no more: until it has looked at all pages, too. Those of this VM's own windows it looks at before it
+ * hands them out.
  */
-static bool found_keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f)
+static bool found_keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f, u32 *looks)
 {
-	if (!vmshm_is_pinned(dev, f->offset, f->length))
+	enum vmshm_look look;
+	struct vmshm_found *pin;
+
+	if (f->vm == dev->vm || !(dev->features & VMSHM_FEATURE_PAGES))
 		return false;
+	look = vmshm_look_pages(dev, f->offset, f->length, &f->bytes_seen, looks);
+	if (look == VMSHM_LOOK_FREE)
+		return false;
+	pin = pin_of(dev, f->vm, f->index);
+	if (pin) {
+		/* What was seen free before may have been pinned since. */
+		pin->bytes_seen = f->bytes_seen;
+		list_move_tail(&pin->list, &dev->pins_to_look);
+		return false;
+	}
 	if (dev->pin_slot == VMSHM_NO_SLOT)
 		dev->pin_slot = vmshm_slot_hold(dev);
 	if (dev->pin_slot == VMSHM_NO_SLOT) {
-		dev_warn_ratelimited(&dev->pdev->dev,
-				     "no process slot left: a window is given back although its pages are pinned\n");
+		if (vmshm_is_pinned(dev, f->offset, f->length))
+			dev_warn_ratelimited(&dev->pdev->dev,
+					     "no process slot left: a window is given back although its pages are pinned\n");
 		return false;
 	}
 	row_set(dev, dev->pin_slot, f->vm, f->index);
-	list_add(&f->list, &dev->pinned);
+	rb_add(&f->pinned, &dev->pinned, pin_is_before);
+	list_add_tail(&f->list, &dev->pins_to_look);
 	return true;
 }
 
-static void found_forget(struct vmshm_file *file, struct vmshm_found *f)
+static void found_forget(struct vmshm_file *file, struct vmshm_found *f, u32 *looks)
 {
 	struct vmshm_dev *dev = file->dev;
 	bool kept;
@@ -136,7 +179,7 @@ static void found_forget(struct vmshm_file *file, struct vmshm_found *f)
 	list_del(&f->list);
 	file->found_count--;
 	vmshm_zap(dev, f->offset, f->length);
-	kept = found_keep_pinned(dev, f);
+	kept = found_keep_pinned(dev, f, looks);
 	row_clear(dev, file->slot, f->vm, f->index);
 	if (f->vm == dev->vm)
 		vmshm_window_unread(dev, f->index);
@@ -144,37 +187,57 @@ static void found_forget(struct vmshm_file *file, struct vmshm_found *f)
 		kfree(f);
 }
 
-void vmshm_pins_look(struct vmshm_dev *dev)
+/* After found_forget(): what is left over the next beat does, which comes at once. */
+static void pins_look_soon(struct vmshm_dev *dev, u32 looks)
 {
-	struct vmshm_found *f, *next, *other;
-	bool twice;
+	vmshm_looked(dev, VMSHM_LOOKS_MAX - looks);
+	if (!looks)
+		mod_delayed_work(system_wq, &dev->beat, 0);
+}
+
+void vmshm_pins_look_again(struct vmshm_dev *dev)
+{
+	lockdep_assert_held_write(&dev->lock);
+	list_splice_tail_init(&dev->pins_held, &dev->pins_to_look);
+}
+
+bool vmshm_pins_look(struct vmshm_dev *dev)
+{
+	u32 looks = VMSHM_LOOKS_MAX;
+	struct vmshm_found *f, *next;
+	enum vmshm_look look = VMSHM_LOOK_FREE;
 
 	lockdep_assert_held_write(&dev->lock);
-	list_for_each_entry_safe(f, next, &dev->pinned, list) {
-		if (vmshm_is_pinned(dev, f->offset, f->length))
+	list_for_each_entry_safe(f, next, &dev->pins_to_look, list) {
+		look = vmshm_look_pages(dev, f->offset, f->length, &f->bytes_seen, &looks);
+		if (look == VMSHM_LOOK_UNFINISHED)
+			break;
+		if (look == VMSHM_LOOK_HELD) {
+			list_move_tail(&f->list, &dev->pins_held);
 			continue;
+		}
+		row_clear(dev, dev->pin_slot, f->vm, f->index);
 		list_del(&f->list);
-		twice = false;
-		list_for_each_entry(other, &dev->pinned, list)
-			twice |= other->vm == f->vm && other->index == f->index;
-		if (!twice)
-			row_clear(dev, dev->pin_slot, f->vm, f->index);
+		rb_erase(&f->pinned, &dev->pinned);
 		kfree(f);
 	}
-	if (dev->pin_slot != VMSHM_NO_SLOT && list_empty(&dev->pinned)) {
+	vmshm_looked(dev, VMSHM_LOOKS_MAX - looks);
+	if (dev->pin_slot != VMSHM_NO_SLOT && RB_EMPTY_ROOT(&dev->pinned)) {
 		vmshm_slot_drop(dev, dev->pin_slot);
 		dev->pin_slot = VMSHM_NO_SLOT;
 	}
+	return look == VMSHM_LOOK_UNFINISHED;
 }
 
 void vmshm_pins_forget(struct vmshm_dev *dev)
 {
 	struct vmshm_found *f, *next;
 
-	list_for_each_entry_safe(f, next, &dev->pinned, list) {
-		list_del(&f->list);
+	vmshm_pins_look_again(dev);
+	list_for_each_entry_safe(f, next, &dev->pins_to_look, list)
 		kfree(f);
-	}
+	INIT_LIST_HEAD(&dev->pins_to_look);
+	dev->pinned = RB_ROOT;
 	dev->pin_slot = VMSHM_NO_SLOT;
 }
 
@@ -183,6 +246,7 @@ static int found_enter(struct vmshm_file *file, struct vmshm_find *find, u32 ind
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_found *f = found_of(file, find->vm, index);
 	const bool known = f;
+	const struct vmshm_found *before = known ? f : pin_of(dev, find->vm, index);
 	struct vmshm_window w;
 	int rc;
 
@@ -190,7 +254,8 @@ static int found_enter(struct vmshm_file *file, struct vmshm_find *find, u32 ind
 	window_copy(dev, find->vm, index, &w);
 	rc = found_check(file, find, index, &w);
 	/* Under our bit an honest owner keeps it as it was. */
-	if (!rc && known && (f->offset != w.offset || f->length != w.length || f->kind != w.kind))
+	if (!rc && before &&
+	    (before->offset != w.offset || before->length != w.length || before->kind != w.kind))
 		rc = -EPROTO;
 	if (!rc && !known && file->found_count == VMSHM_FOUND_MAX)
 		rc = -ENOSPC;
@@ -207,7 +272,7 @@ static int found_enter(struct vmshm_file *file, struct vmshm_find *find, u32 ind
 		*f = (struct vmshm_found) {
 			.vm = find->vm, .index = index, .slot = w.proc,
 			.generation = w.generation, .kind = w.kind, .offset = w.offset,
-			.length = w.length,
+			.length = w.length, .serial = ++dev->serials,
 		};
 		list_add(&f->list, &file->found);
 		file->found_count++;
@@ -249,21 +314,25 @@ int vmshm_find(struct vmshm_file *file, struct vmshm_find *find)
 int vmshm_found_release(struct vmshm_file *file, struct vmshm_release *r)
 {
 	struct vmshm_found *f = found_of(file, r->vm, r->index);
+	u32 looks = VMSHM_LOOKS_MAX;
 
 	if (!f)
 		return -ENOENT;
 	r->offset = f->offset;
 	r->length = f->length;
-	found_forget(file, f);
+	found_forget(file, f, &looks);
+	pins_look_soon(file->dev, looks);
 	return 0;
 }
 
 void vmshm_found_release_all(struct vmshm_file *file)
 {
 	struct vmshm_found *f, *next;
+	u32 looks = VMSHM_LOOKS_MAX;
 
 	list_for_each_entry_safe(f, next, &file->found, list)
-		found_forget(file, f);
+		found_forget(file, f, &looks);
+	pins_look_soon(file->dev, looks);
 }
 
 void vmshm_found_forget_all(struct vmshm_file *file)

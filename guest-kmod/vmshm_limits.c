@@ -17,21 +17,24 @@
 
 #include "vmshm.h"
 
+/* Percent of a half between the ends of which all windows of one user lie, if not more are his. */
+#define REACH_LEAST	90U
+
 static unsigned int process_slots = 1;
 module_param(process_slots, uint, 0644);
 MODULE_PARM_DESC(process_slots, "memberships that one process may have at a time (default: 1)");
 
 static unsigned int user_slots = 90;
 module_param(user_slots, uint, 0644);
-MODULE_PARM_DESC(user_slots, "percent of the section's process slots that one user may have (default: 90)");
+MODULE_PARM_DESC(user_slots, "percent of the section's process slots that one user may have, rounded down (default: 90)");
 
 static unsigned int user_windows = 90;
 module_param(user_windows, uint, 0644);
-MODULE_PARM_DESC(user_windows, "percent of the section's windows that one user may have (default: 90)");
+MODULE_PARM_DESC(user_windows, "percent of the section's windows that one user may have, rounded down (default: 90)");
 
 static unsigned int user_bytes = 90;
 module_param(user_bytes, uint, 0644);
-MODULE_PARM_DESC(user_bytes, "percent of the section's memory that one user may have (default: 90)");
+MODULE_PARM_DESC(user_bytes, "percent of the private and of the open half of the section's memory that one user may have (default: 90)");
 
 static unsigned int all_slots = 100;
 module_param(all_slots, uint, 0644);
@@ -43,37 +46,67 @@ MODULE_PARM_DESC(all_windows, "percent of the section's windows that all unprivi
 
 static unsigned int all_bytes = 100;
 module_param(all_bytes, uint, 0644);
-MODULE_PARM_DESC(all_bytes, "percent of the section's memory that all unprivileged users may have together (default: 100)");
+MODULE_PARM_DESC(all_bytes, "percent of the private and of the open half of the section's memory that all unprivileged users may have together (default: 100)");
 
-static u64 limit_part(u64 whole, const unsigned int *percent)
+/* Rounded down, so that of less than all something is left, but not to nothing: one `piece` anybody may have. */
+static u64 limit_part(u64 whole, unsigned int percent, u64 piece)
 {
-	return DIV_ROUND_UP_ULL(whole * min(READ_ONCE(*percent), 100U), 100);
+	if (!percent || percent >= 100)
+		return percent ? whole : 0;
+	return min(whole, max(div_u64(whole * percent, 100), piece));
+}
+
+static u64 half_bytes(const struct vmshm_dev *dev, u32 kind)
+{
+	return vmshm_half_end(dev, kind) - vmshm_half_start(dev, kind);
+}
+
+static struct vmshm_limits limits_of(const struct vmshm_dev *dev, unsigned int slots,
+				     unsigned int windows, unsigned int bytes)
+{
+	const u32 slots_there_are = dev->header.procs - vmshm_spare_slots(dev);
+	const u64 granule = VMSHM_GRANULE_BYTES;
+
+	return (struct vmshm_limits) {
+		.slots = limit_part(slots_there_are, slots, 1),
+		.windows = limit_part(dev->header.windows, windows, 1),
+		.bytes = {
+			limit_part(half_bytes(dev, VMSHM_KIND_PRIVATE), bytes, granule),
+			limit_part(half_bytes(dev, VMSHM_KIND_OPEN), bytes, granule),
+		},
+	};
 }
 
 struct vmshm_limits vmshm_limits_of_user(const struct vmshm_dev *dev)
 {
-	return (struct vmshm_limits) {
-		.slots = limit_part(dev->header.procs, &user_slots),
-		.windows = limit_part(dev->header.windows, &user_windows),
-		.bytes = limit_part(vmshm_heap_bytes(dev), &user_bytes),
-	};
+	return limits_of(dev, READ_ONCE(user_slots), READ_ONCE(user_windows), READ_ONCE(user_bytes));
 }
 
 struct vmshm_limits vmshm_limits_of_all(const struct vmshm_dev *dev)
 {
-	return (struct vmshm_limits) {
-		.slots = limit_part(dev->header.procs, &all_slots),
-		.windows = limit_part(dev->header.windows, &all_windows),
-		.bytes = limit_part(vmshm_heap_bytes(dev), &all_bytes),
-	};
+	return limits_of(dev, READ_ONCE(all_slots), READ_ONCE(all_windows), READ_ONCE(all_bytes));
+}
+
+static bool one_is_over(u64 has, u64 more, u64 limit)
+{
+	return more && has + more > limit;
 }
 
 static bool limit_is_over(const struct vmshm_limits *has, const struct vmshm_limits *more,
 			  const struct vmshm_limits *limit)
 {
-	return (more->slots && has->slots + more->slots > limit->slots) ||
-	       (more->windows && has->windows + more->windows > limit->windows) ||
-	       (more->bytes && has->bytes + more->bytes > limit->bytes);
+	u32 kind;
+
+	for (kind = 0; kind < ARRAY_SIZE(has->bytes); kind++)
+		if (one_is_over(has->bytes[kind], more->bytes[kind], limit->bytes[kind]))
+			return true;
+	return one_is_over(has->slots, more->slots, limit->slots) ||
+	       one_is_over(has->windows, more->windows, limit->windows);
+}
+
+bool vmshm_limits_may_exceed(void)
+{
+	return capable(CAP_SYS_RESOURCE);
 }
 
 static int limit_check(const struct vmshm_dev *dev, const struct vmshm_user *user,
@@ -84,7 +117,7 @@ static int limit_check(const struct vmshm_dev *dev, const struct vmshm_user *use
 	if (!limit_is_over(&user->has, more, &of_user) && !limit_is_over(&dev->has, more, &of_all))
 		return 0;
 	/* Asked last: that somebody used the capability is noted. */
-	return capable(CAP_SYS_RESOURCE) ? 0 : -EDQUOT;
+	return vmshm_limits_may_exceed() ? 0 : -EDQUOT;
 }
 
 static struct vmshm_user *user_of(struct vmshm_dev *dev, kuid_t uid)
@@ -156,12 +189,66 @@ void vmshm_limits_leave(struct vmshm_file *file)
 	user_drop(user);
 }
 
-int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes)
+int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes, u32 kind)
 {
-	const struct vmshm_limits more = { .windows = 1, .bytes = bytes };
+	struct vmshm_limits more = { .windows = 1 };
 
+	more.bytes[kind] = bytes;
 	lockdep_assert_held_write(&file->dev->lock);
 	return limit_check(file->dev, file->user, &more);
+}
+
+/* A few small windows could keep all gaps too small for others. So one user's lie within nine tenths of a half,
+ * and the remaining tenth is in two pieces at most: before and behind.
+ */
+void vmshm_limits_reach(const struct vmshm_file *file, u64 *start, u64 *end)
+{
+	const u64 reach = limit_part(*end - *start, max(READ_ONCE(user_bytes), REACH_LEAST),
+				     VMSHM_GRANULE_BYTES);
+	const struct vmshm_dev *dev = file->dev;
+	const struct vmshm_own_window *w;
+	u64 first = *end, last = *start;
+
+	lockdep_assert_held_write(&dev->lock);
+	list_for_each_entry(w, &dev->taken_windows, taken) {
+		if (w->user != file->user || w->offset < *start || w->offset >= *end)
+			continue;
+		first = min(first, w->offset);
+		last = max(last, w->offset + w->length);
+	}
+	if (first >= last)
+		return;
+	if (last - *start > reach)
+		*start = min(first, last - reach);
+	if (*end - first > reach)
+		*end = max(last, first + reach);
+}
+
+/* Those of an earlier boot can lie in both halves. */
+static u64 bytes_in_half(const struct vmshm_dev *dev, const struct vmshm_own_window *w, u32 kind)
+{
+	const u64 start = max(w->offset, vmshm_half_start(dev, kind));
+	const u64 end = min(w->offset + w->length, vmshm_half_end(dev, kind));
+
+	return start < end ? end - start : 0;
+}
+
+static void bytes_add(struct vmshm_limits *has, const struct vmshm_dev *dev,
+		      const struct vmshm_own_window *w)
+{
+	u32 kind;
+
+	for (kind = 0; kind < ARRAY_SIZE(has->bytes); kind++)
+		has->bytes[kind] += bytes_in_half(dev, w, kind);
+}
+
+static void bytes_subtract(struct vmshm_limits *has, const struct vmshm_dev *dev,
+			   const struct vmshm_own_window *w)
+{
+	u32 kind;
+
+	for (kind = 0; kind < ARRAY_SIZE(has->bytes); kind++)
+		has->bytes[kind] -= bytes_in_half(dev, w, kind);
 }
 
 void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct vmshm_user *user)
@@ -169,11 +256,11 @@ void vmshm_limits_take(struct vmshm_dev *dev, struct vmshm_own_window *w, struct
 	lockdep_assert_held_write(&dev->lock);
 	w->user = user;
 	dev->has.windows++;
-	dev->has.bytes += w->length;
+	bytes_add(&dev->has, dev, w);
 	if (!user)
 		return;
 	user->has.windows++;
-	user->has.bytes += w->length;
+	bytes_add(&user->has, dev, w);
 }
 
 void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w)
@@ -183,11 +270,11 @@ void vmshm_limits_give(struct vmshm_dev *dev, struct vmshm_own_window *w)
 	lockdep_assert_held_write(&dev->lock);
 	w->user = NULL;
 	dev->has.windows--;
-	dev->has.bytes -= w->length;
+	bytes_subtract(&dev->has, dev, w);
 	if (!user)
 		return;
 	user->has.windows--;
-	user->has.bytes -= w->length;
+	bytes_subtract(&user->has, dev, w);
 	user_drop(user);
 }
 

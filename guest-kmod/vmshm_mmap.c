@@ -12,14 +12,14 @@
 enum right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE };
 
 /* What a mapping is of, for as long as it lives, whatever is handed out at that place later: stands
- * in vm_private_data.
+ * in vm_private_data. Indices and generations begin anew in another segment, and in that of another VM they are
+ * its word. After the last serial that fits nothing can be mapped.
  */
 union identity {
 	struct {
-		u32 generation;		/* of the window */
-		u16 index;
-		u8 vm;
-		u8 kind;
+		u64 serial : 46;
+		u64 index : 16;		/* OF_OWN */
+		u64 kind : 2;
 	};
 	void *data;
 };
@@ -27,7 +27,7 @@ union identity {
 enum { OF_TABLES = 1, OF_OWN, OF_FOUND };
 
 static_assert(sizeof(union identity) == sizeof(void *));
-static_assert(VMSHM_MAX_WINDOWS <= 0x10000 && VMSHM_MAX_VMS <= 0x100);
+static_assert(VMSHM_MAX_WINDOWS <= 0x10000);
 
 static bool range_in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
 {
@@ -52,12 +52,11 @@ static union identity identity_of_range(const struct vmshm_file *file, u64 offse
 	lockdep_assert_held(&dev->lock);
 	list_for_each_entry(w, &file->windows, of_file)
 		if (vmshm_range_inside(offset, length, w->offset, w->length))
-			return (union identity) { .kind = OF_OWN, .vm = dev->vm,
-				.index = w - dev->windows, .generation = w->generation };
+			return (union identity) { .kind = OF_OWN, .index = w - dev->windows,
+				.serial = w->serial };
 	list_for_each_entry(f, &file->found, list)
 		if (vmshm_range_inside(offset, length, f->offset, f->length))
-			return (union identity) { .kind = OF_FOUND, .vm = f->vm,
-				.index = f->index, .generation = f->generation };
+			return (union identity) { .kind = OF_FOUND, .serial = f->serial };
 	return (union identity) { .kind = range_in_tables(dev, offset, length) ? OF_TABLES : 0 };
 }
 
@@ -70,8 +69,9 @@ static bool can_store(const struct vmshm_dev *dev, const struct vmshm_found *f)
 	       (f->vm == dev->vm || !(dev->features & VMSHM_FEATURE_WRITE_WINDOWS));
 }
 
-/* What the file may do with it now. */
-static enum right right_to_identity(const struct vmshm_file *file, union identity id)
+/* What the file may do now with this range of it. Tables of another segment may lie elsewhere. */
+static enum right right_to_identity(const struct vmshm_file *file, union identity id, u64 offset,
+				    u64 length)
 {
 	const struct vmshm_dev *dev = file->dev;
 	const struct vmshm_own_window *w;
@@ -82,28 +82,30 @@ static enum right right_to_identity(const struct vmshm_file *file, union identit
 		return RIGHT_NONE;
 	switch (id.kind) {
 	case OF_TABLES:
-		return RIGHT_READ;
+		return range_in_tables(dev, offset, length) ? RIGHT_READ : RIGHT_NONE;
 	case OF_OWN:
 		w = id.index < dev->header.windows ? &dev->windows[id.index] : NULL;
 		return w && w->state == VMSHM_OWN_LIVE && w->slot == file->slot &&
-		       w->generation == id.generation ? RIGHT_WRITE : RIGHT_NONE;
+		       w->serial == id.serial && vmshm_range_inside(offset, length, w->offset, w->length) ?
+		       RIGHT_WRITE : RIGHT_NONE;
 	case OF_FOUND:
 		list_for_each_entry(f, &file->found, list)
-			if (f->vm == id.vm && f->index == id.index &&
-			    f->generation == id.generation)
+			if (f->serial == id.serial &&
+			    vmshm_range_inside(offset, length, f->offset, f->length))
 				return can_store(dev, f) ? RIGHT_WRITE : RIGHT_READ;
 	}
 	return RIGHT_NONE;
 }
 
-static bool vma_may_fault(const struct vm_area_struct *vma)
+static bool vma_may_fault(const struct vm_area_struct *vma, u64 offset, u64 length)
 {
 	const union identity id = { .data = vma->vm_private_data };
 	const struct vmshm_file *file = vma->vm_file->private_data;
 
 	if (id.kind != OF_TABLES && vma->vm_mm != file->mm)
 		return false;
-	return right_to_identity(file, id) >= (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
+	return right_to_identity(file, id, offset, length) >=
+	       (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
 }
 
 /* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows
@@ -124,7 +126,7 @@ static vm_fault_t vma_fault_pmd(struct vm_fault *vmf)
 	if (((file->dev->phys + offset) & ~PMD_MASK) != 0)
 		return VM_FAULT_FALLBACK;
 	down_read(&file->dev->lock);
-	if (vma_may_fault(vma))
+	if (vma_may_fault(vma, offset, PMD_SIZE))
 		ret = vmshm_insert_pmd(vmf, (file->dev->phys + offset) >> PAGE_SHIFT,
 				       vma->vm_flags & VM_WRITE);
 	up_read(&file->dev->lock);
@@ -140,7 +142,7 @@ static vm_fault_t vma_fault_pte(struct vm_fault *vmf)
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 
 	down_read(&dev->lock);
-	if (vma_may_fault(vma))
+	if (vma_may_fault(vma, (u64)vmf->pgoff << PAGE_SHIFT, PAGE_SIZE))
 		ret = vma->vm_flags & VM_MIXEDMAP ? vmshm_insert_page(vma, vmf->address, pfn) :
 						    vmf_insert_pfn(vma, vmf->address, pfn);
 	up_read(&dev->lock);
@@ -192,7 +194,7 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct vmshm_file *file = filp->private_data;
 	struct vmshm_dev *dev = file->dev;
-	const u64 length = vma->vm_end - vma->vm_start;
+	const u64 offset = (u64)vma->vm_pgoff << PAGE_SHIFT, length = vma->vm_end - vma->vm_start;
 	unsigned long drop = VM_MAYEXEC;
 	union identity id = {};
 	enum right right = RIGHT_NONE;
@@ -209,8 +211,8 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 		return -EINVAL;
 	down_read(&dev->lock);
 	if (dev->usable) {
-		id = identity_of_range(file, (u64)vma->vm_pgoff << PAGE_SHIFT, length);
-		right = right_to_identity(file, id);
+		id = identity_of_range(file, offset, length);
+		right = right_to_identity(file, id, offset, length);
 	}
 	if (vmshm_is_away(dev))
 		rc = -ENODEV;

@@ -360,7 +360,9 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	init_rwsem(&dev->lock);
 	INIT_LIST_HEAD(&dev->users);
 	INIT_LIST_HEAD(&dev->files);
-	INIT_LIST_HEAD(&dev->pinned);
+	dev->pinned = RB_ROOT;
+	INIT_LIST_HEAD(&dev->pins_to_look);
+	INIT_LIST_HEAD(&dev->pins_held);
 	dev->pin_slot = VMSHM_NO_SLOT;
 	INIT_DELAYED_WORK(&dev->beat, vmshm_beat);
 	init_waitqueue_head(&dev->wait);
@@ -497,7 +499,7 @@ static int __maybe_unused vmshm_freeze(struct device *d)
 	bool used;
 
 	down_read(&dev->lock);
-	used = !list_empty(&dev->files) || !list_empty(&dev->pinned);
+	used = !list_empty(&dev->files) || !RB_EMPTY_ROOT(&dev->pinned);
 	up_read(&dev->lock);
 	if (used) {
 		dev_err(d, "the VM cannot hibernate while a process has the segment open\n");

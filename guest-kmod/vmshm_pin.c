@@ -27,6 +27,25 @@ bool vmshm_is_pinned(const struct vmshm_dev *dev, u64 offset, u64 length)
 	return vmshm_first_pin(dev, offset, offset + length) < offset + length;
 }
 
+enum vmshm_look vmshm_look_pages(const struct vmshm_dev *dev, u64 offset, u64 length, u64 *seen, u32 *looks)
+{
+	for (; *looks; *seen += PAGE_SIZE) {
+		--*looks;
+		if (*seen == length)
+			return VMSHM_LOOK_FREE;
+		if (vmshm_is_pinned(dev, offset + *seen, PAGE_SIZE))
+			return VMSHM_LOOK_HELD;
+	}
+	return VMSHM_LOOK_UNFINISHED;
+}
+
+void vmshm_looked(struct vmshm_dev *dev, u32 looks)
+{
+	lockdep_assert_held_write(&dev->lock);
+	dev->looks += looks;
+	dev->looks_most = max(dev->looks_most, looks);
+}
+
 bool vmshm_still_pinned(struct vmshm_dev *dev)
 {
 	const u64 piece = VMSHM_ALIGN_BYTES;
@@ -54,27 +73,13 @@ static u32 pins_in(const struct vmshm_dev *dev, u64 offset, u64 length)
 	return pins;
 }
 
-/* Another file, or a pin, before that one has the same window. */
-static bool found_is_listed(const struct list_head *found, const struct vmshm_found *f)
-{
-	const struct vmshm_found *other;
-
-	list_for_each_entry(other, found, list) {
-		if (other == f)
-			return false;
-		if (other->vm == f->vm && other->index == f->index)
-			return true;
-	}
-	return false;
-}
-
 static u32 pins_in_found(const struct vmshm_dev *dev, const struct list_head *found)
 {
 	const struct vmshm_found *f;
 	u32 pins = 0;
 
 	list_for_each_entry(f, found, list)
-		if (f->vm != dev->vm && !found_is_listed(found, f))
+		if (f->vm != dev->vm)
 			pins += pins_in(dev, f->offset, f->length);
 	return pins;
 }
@@ -87,13 +92,14 @@ u32 vmshm_pins(const struct vmshm_dev *dev)
 	lockdep_assert_held_write(&dev->lock);
 	if (!dev->usable || !(dev->features & VMSHM_FEATURE_PAGES))
 		return 0;
-	pins = pins_in(dev, 0, VMSHM_HEADER_BYTES);
+	pins = pins_in(dev, 0, PAGE_ALIGN(VMSHM_HEADER_BYTES));
 	for (i = 0; i < dev->header.vms; i++)
 		pins += pins_in(dev, dev->sections[i].offset, vmshm_heap_offset(&dev->header));
 	for (i = 0; i < dev->header.windows; i++)
 		if (dev->windows[i].state != VMSHM_OWN_EMPTY)
 			pins += pins_in(dev, dev->windows[i].offset, dev->windows[i].length);
-	pins += pins_in_found(dev, &dev->pinned);
+	pins += pins_in_found(dev, &dev->pins_to_look);
+	pins += pins_in_found(dev, &dev->pins_held);
 	list_for_each_entry(file, &dev->files, list)
 		pins += pins_in_found(dev, &file->found);
 	return pins;

@@ -190,7 +190,9 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	list_for_each_entry(file, &dev->files, list)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
 	section_take_mappings(dev);
-	vmshm_pins_look(dev);
+	vmshm_pins_look_again(dev);
+	while (vmshm_pins_look(dev))
+		cond_resched();
 	/* Where others' windows are pinned yet the slot stays, and lists them, until the VM is gone or has
 	 * its section anew.
 	 */
@@ -318,8 +320,7 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
-	const u32 spare = dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1 &&
-			  dev->pin_slot == VMSHM_NO_SLOT;
+	const u32 spare = dev->pin_slot == VMSHM_NO_SLOT ? vmshm_spare_slots(dev) : 0;
 	const u32 slot = slot_find_free(dev, spare);
 	struct vmshm_proc *proc;
 	u64 nonce;

@@ -20,7 +20,8 @@
  *
  * All structures have a fixed size. `flags` and `reserved` must be zero, else EINVAL. Errors common
  * to all calls that need a membership: ENOTCONN (not joined), EPERM (not the address space that
- * joined), ENODEV (the device is gone, or its memory detached), EFAULT.
+ * joined), ENODEV (the device is gone, or its memory detached), EFAULT. ENOMEM: of open, DESCRIBE, JOIN
+ * and FIND.
  */
 #ifndef VMSHM_UAPI_H
 #define VMSHM_UAPI_H
@@ -47,7 +48,10 @@ struct vmshm_describe {
 	__u32 vm;
 	__u32 vm_source;		/* VMSHM_ID_* */
 	__u64 total_bytes;
-	__u64 epoch;			/* of this VM; changes when the module is loaded anew */
+	__u64 epoch;			/* of this VM; changes when the module is loaded anew, when the
+					 * memory was away, and, until somebody joins, when nobody has the
+					 * device open
+					 */
 	__u32 features;			/* VMSHM_FEATURE_* */
 	__u32 generation;		/* of the device's attachment, 0: it does not count */
 	__u64 reserved[3];
@@ -79,9 +83,9 @@ struct vmshm_join {
 };
 
 /* A window of the own section, zeroed. Errors: EINVAL (no bytes, unknown kind), ENOSPC (no window
- * slot, or no such range free), EDQUOT (the user, or all of them together, would have more windows or
- * bytes than they may, windows in quarantine included: user_windows, user_bytes, all_windows,
- * all_bytes), EINTR (killed).
+ * slot, or no such range free), EDQUOT (the user, or all of them together, would have more windows, or
+ * bytes of that kind, than they may, windows in quarantine included: user_windows, user_bytes, all_windows,
+ * all_bytes; or the user's windows would lie too far from each other: user_bytes), EINTR (killed).
  */
 struct vmshm_alloc {
 	__u64 bytes;			/* rounded up to 64 KiB */

@@ -7,6 +7,7 @@
  * barrier between (Dekker), as in the user-space library (vmshm_window.c there;
  * test/model/windows.pml).
  */
+#include <linux/list_sort.h>
 #include <linux/lockdep.h>
 #include <linux/sched/signal.h>
 
@@ -19,14 +20,8 @@ static void window_publish_state(struct vmshm_dev *dev, u32 index, u32 state)
 	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
 }
 
-/* Entries of reader tables and pages that are looked at under one hold of the lock: all page faults
- * wait for it.
- */
-#define LOOKS_MAX	1024
 /* Held windows that each allocation looks at anew. */
 #define LOOK_AGAIN	64
-
-enum look { LOOK_FREE, LOOK_HELD, LOOK_UNFINISHED };
 
 /* Does this process read it? Of this VM the module knows that without the table. */
 static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
@@ -53,7 +48,7 @@ static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
  * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
  * listed.
  */
-static enum look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
+static enum vmshm_look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
 {
 	const u32 index = w - dev->windows, procs = dev->header.procs;
 	const u32 all = dev->header.vms * 2 * procs;
@@ -63,24 +58,17 @@ static enum look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, 
 
 		--*looks;
 		if (w->readers)
-			return LOOK_HELD;
-		if (w->readers_seen < all) {
-			if (!vm_is_reader(dev, vm)) {
-				w->readers_seen = (vm + 1) * 2 * procs;
-				continue;
-			}
-			if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
-				return LOOK_HELD;
+			return VMSHM_LOOK_HELD;
+		if (w->readers_seen == all)
+			break;
+		if (!vm_is_reader(dev, vm))
+			w->readers_seen = (vm + 1) * 2 * procs;
+		else if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
+			return VMSHM_LOOK_HELD;
+		else
 			w->readers_seen++;
-			continue;
-		}
-		if (w->bytes_seen == w->length)
-			return LOOK_FREE;
-		if (vmshm_is_pinned(dev, w->offset + w->bytes_seen, PAGE_SIZE))
-			return LOOK_HELD;
-		w->bytes_seen += PAGE_SIZE;
 	}
-	return LOOK_UNFINISHED;
+	return vmshm_look_pages(dev, w->offset, w->length, &w->bytes_seen, looks);
 }
 
 static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
@@ -94,9 +82,9 @@ static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
 
 bool vmshm_window_collect(struct vmshm_dev *dev)
 {
-	u32 looks = LOOKS_MAX;
+	u32 looks = VMSHM_LOOKS_MAX;
 	struct vmshm_own_window *w, *next;
-	enum look look = LOOK_FREE;
+	enum vmshm_look look = VMSHM_LOOK_FREE;
 
 	lockdep_assert_held_write(&dev->lock);
 	if (list_empty(&dev->to_look))
@@ -104,17 +92,15 @@ bool vmshm_window_collect(struct vmshm_dev *dev)
 	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
 	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
 		look = window_look(dev, w, &looks);
-		if (look == LOOK_UNFINISHED)
+		if (look == VMSHM_LOOK_UNFINISHED)
 			break;
-		if (look == LOOK_FREE)
+		if (look == VMSHM_LOOK_FREE)
 			window_set_free(dev, w);
 		else
 			list_move_tail(&w->quarantined, &dev->held);
 	}
-	looks = LOOKS_MAX - looks;
-	dev->looks += looks;
-	dev->looks_most = max(dev->looks_most, looks);
-	return look == LOOK_UNFINISHED;
+	vmshm_looked(dev, VMSHM_LOOKS_MAX - looks);
+	return look == VMSHM_LOOK_UNFINISHED;
 }
 
 void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
@@ -164,19 +150,10 @@ static struct list_head *window_behind(struct vmshm_dev *dev, u64 offset)
 	return &w->taken;
 }
 
-static u64 heap_start(const struct vmshm_dev *dev, u32 kind)
+static int window_is_behind(void *unused, const struct list_head *a, const struct list_head *b)
 {
-	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
-
-	return own->offset + (kind == VMSHM_KIND_OPEN ? own->open_offset :
-			      vmshm_heap_offset(&dev->header));
-}
-
-static u64 heap_end(const struct vmshm_dev *dev, u32 kind)
-{
-	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
-
-	return own->offset + (kind == VMSHM_KIND_OPEN ? own->length : own->open_offset);
+	return list_entry(a, struct vmshm_own_window, taken)->offset >
+	       list_entry(b, struct vmshm_own_window, taken)->offset;
 }
 
 /* What an earlier boot of this VM handed out may still be read by others. */
@@ -193,36 +170,59 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 		barrier();
 		*w = (struct vmshm_own_window) { .generation = copy.generation };
 		INIT_LIST_HEAD(&w->of_file);
-		start = heap_start(dev, VMSHM_KIND_PRIVATE);
+		start = vmshm_half_start(dev, VMSHM_KIND_PRIVATE);
 		if (copy.state != VMSHM_WINDOW_EMPTY && copy.length &&
 		    !(copy.length % VMSHM_GRANULE_BYTES) && !(copy.offset % VMSHM_GRANULE_BYTES) &&
 		    vmshm_range_inside(copy.offset, copy.length, start,
-				       heap_end(dev, VMSHM_KIND_OPEN) - start)) {
+				       vmshm_half_end(dev, VMSHM_KIND_OPEN) - start)) {
 			w->offset = copy.offset;
 			w->length = copy.length;
 			vmshm_limits_take(dev, w, NULL);
-			list_add_tail(&w->taken, window_behind(dev, w->offset));
+			list_add_tail(&w->taken, &dev->taken_windows);
 			window_quarantine(dev, w);
 		} else {
 			window_publish_state(dev, i, VMSHM_WINDOW_EMPTY);
 		}
 	}
+	/* In whatever order another VM may have left them. */
+	list_sort(NULL, &dev->taken_windows, window_is_behind);
 	windows_collect_soon(dev);
 }
 
-/* First gap of `bytes` in the half of that kind, 0 if there is none. Those of an earlier boot may overlap. */
-static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u32 kind)
+/* First gap of `bytes` between these offsets, 0 if there is none. Windows of an earlier boot may overlap. */
+static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u64 start, u64 end)
 {
-	const u64 heap = heap_start(dev, kind), end = heap_end(dev, kind);
 	const struct vmshm_own_window *w;
-	u64 at = heap;
+	u64 at = start;
 
 	list_for_each_entry(w, &dev->taken_windows, taken) {
 		if (w->offset >= at && w->offset - at >= bytes)
 			break;
 		at = max(at, w->offset + w->length);
 	}
-	return vmshm_range_inside(at, bytes, heap, end - heap) ? at : 0;
+	return vmshm_range_inside(at, bytes, start, end - start) ? at : 0;
+}
+
+/* Where a window of this file is to lie, within the limits. */
+static int heap_find_place(const struct vmshm_file *file, u64 bytes, u32 kind, u64 *at)
+{
+	const struct vmshm_dev *dev = file->dev;
+	u64 start = vmshm_half_start(dev, kind), end = vmshm_half_end(dev, kind), within;
+	int rc;
+
+	*at = heap_find_gap(dev, bytes, start, end);
+	if (!*at)
+		return -ENOSPC;
+	rc = vmshm_limits_check_window(file, bytes, kind);
+	if (rc)
+		return rc;
+	vmshm_limits_reach(file, &start, &end);
+	within = heap_find_gap(dev, bytes, start, end);
+	if (within)
+		*at = within;
+	else if (!vmshm_limits_may_exceed())
+		return -EDQUOT;
+	return 0;
 }
 
 /* The window is taken, but nobody sees it yet. */
@@ -242,15 +242,13 @@ static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	for (i = 0; i < dev->header.windows; i++)
 		if (dev->windows[i].state == VMSHM_OWN_EMPTY)
 			break;
-	at = i < dev->header.windows ? heap_find_gap(dev, bytes, alloc->kind) : 0;
-	if (!at)
-		return -ENOSPC;
-	rc = vmshm_limits_check_window(file, bytes);
+	rc = i < dev->header.windows ? heap_find_place(file, bytes, alloc->kind, &at) : -ENOSPC;
 	if (rc)
 		return rc;
 	w = &dev->windows[i];
 	w->state = VMSHM_OWN_ZEROING;
 	w->generation++;
+	w->serial = ++dev->serials;
 	w->slot = file->slot;
 	w->kind = alloc->kind;
 	w->offset = at;
@@ -275,7 +273,7 @@ static int window_reserve_collecting(struct vmshm_file *file, struct vmshm_alloc
 
 	for (;;) {
 		down_write(&dev->lock);
-		rc = dev->gone || dev->detached ? -ENODEV :
+		rc = vmshm_is_away(dev) ? -ENODEV :
 		     file->slot == VMSHM_NO_SLOT ? -ENOTCONN : 0;
 		if (rc)
 			break;

@@ -174,6 +174,22 @@ static void do_find(void)
            f.generation);
 }
 
+/* "again N VM SLOT INDEX KEY": find a window and release it, N times. */
+static void do_again(void)
+{
+    struct vmshm_find f;
+    int rc = 0;
+
+    for (uint64_t i = 0; i < number(1) && 0 == rc; ++i) {
+        rc = st_try_find(&m, (uint32_t) number(2), (uint32_t) number(3), (uint32_t) number(4),
+                         (uint8_t) number(5), &f);
+        if (0 == rc) {
+            rc = st_try_release(&m, (uint32_t) number(2), (uint32_t) number(4));
+        }
+    }
+    answer(rc, "%s", "");
+}
+
 static void do_map(void)
 {
     struct named *at = mapping(1);
@@ -376,6 +392,8 @@ static void obey(void)
         do_alloc();
     } else if (is("find")) {
         do_find();
+    } else if (is("again")) {
+        do_again();
     } else if (is("release")) {
         answer(st_try_release(&m, (uint32_t) number(1), (uint32_t) number(2)), "%s", "");
     } else if (is("publish")) {

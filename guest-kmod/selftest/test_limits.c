@@ -71,6 +71,7 @@ struct wish {
     uint32_t slots;
     uint32_t windows;
     uint64_t bytes;             /* of each window */
+    uint32_t kind;
     uint32_t *got;              /* slots, windows, and the error that ended it */
     struct st_turn turn;
 };
@@ -91,7 +92,7 @@ static void child(void *arg)
         }
         w->got[0]++;
         for (uint32_t k = 0; k < w->windows; ++k) {
-            if (0 != st_try_alloc(&m, w->bytes, VMSHM_KIND_PRIVATE, &a)) {
+            if (0 != st_try_alloc(&m, w->bytes, w->kind, &a)) {
                 w->got[2] = (uint32_t) errno;
                 break;
             }
@@ -199,7 +200,21 @@ static void what_a_process_is(void)
 
 static uint32_t part(uint64_t whole, unsigned percent)
 {
-    return (uint32_t) ((whole * percent + 99) / 100);
+    return (uint32_t) (whole * percent / 100);
+}
+
+/* The module keeps one for pages that stay pinned. */
+static uint32_t slots_there_are(const struct st_member *m)
+{
+    return m->header.procs - st_has_pages(m);
+}
+
+static uint64_t half(const struct st_member *m, uint32_t kind)
+{
+    const struct vmshm_section_entry *own = st_entry(m, m->about.vm);
+
+    return VMSHM_KIND_OPEN == kind ? own->length - own->open_offset
+                                   : own->open_offset - vmshm_heap_offset(&m->header);
 }
 
 static void slots_of_a_user(void)
@@ -212,7 +227,7 @@ static void slots_of_a_user(void)
     visit(&m);
     set("user_slots", 25);
     pid = ask(&alice);
-    SAME(part(m.header.procs, 25), alice.got[0]);
+    SAME(part(slots_there_are(&m), 25), alice.got[0]);
     SAME(EDQUOT, alice.got[2]);
     /* another process of hers */
     other = ask(&more);
@@ -252,19 +267,89 @@ static void bytes_of_a_user(void)
     struct wish alice = { .uid = ALICE, .slots = 2, .windows = 30, .bytes = 2 * ST_MIB },
                 bob = { .uid = BOB, .slots = 1, .windows = 3, .bytes = 2 * ST_MIB };
     struct st_member m;
-    uint64_t heap;
     pid_t pid, other;
 
     visit(&m);
-    heap = st_entry(&m, m.about.vm)->length - vmshm_heap_offset(&m.header);
     set("user_bytes", 25);
     pid = ask(&alice);
-    SAME(part(heap, 25) / (2 * ST_MIB), alice.got[1]);
+    SAME(part(half(&m, VMSHM_KIND_PRIVATE), 25) / (2 * ST_MIB), alice.got[1]);
     SAME(EDQUOT, alice.got[2]);
     other = ask(&bob);
     SAME(3, bob.got[1]);
     end(&bob, other);
     end(&alice, pid);
+}
+
+/* What is left of each thing when one user takes all that he gets lets another one in. */
+static void another_one_gets_in(void)
+{
+    struct wish alice = { .uid = ALICE, .slots = 1, .windows = 1000, .bytes = ST_MIB },
+                many = { .uid = ALICE, .slots = 1000 },
+                bob = { .uid = BOB, .slots = 1, .windows = 1, .bytes = ST_MIB };
+    struct st_member m;
+    pid_t pid, other;
+
+    visit(&m);
+    set("user_bytes", 90);
+    for (uint32_t kind = VMSHM_KIND_PRIVATE; kind <= VMSHM_KIND_OPEN; ++kind) {
+        alice.kind = bob.kind = kind;
+        pid = ask(&alice);
+        SAME(part(half(&m, kind), 90) / ST_MIB, alice.got[1]);
+        SAME(EDQUOT, alice.got[2]);
+        other = ask(&bob);
+        SAME(1, bob.got[1]);
+        end(&bob, other);
+        end(&alice, pid);
+    }
+    set("user_slots", 90);
+    pid = ask(&many);
+    SAME(EDQUOT, many.got[2]);
+    other = ask(&bob);
+    SAME(1, bob.got[0]);
+    SAME(1, bob.got[1]);
+    end(&bob, other);
+    end(&many, pid);
+}
+
+/* Keeps small windows, as far from each other as can be. */
+static void scatters(void *arg)
+{
+    struct wish *w = arg;
+    struct vmshm_alloc small, large[60];
+    struct st_member m;
+    uint32_t n = 0;
+
+    become(ALICE);
+    st_member(&m, KEY);
+    while (n < 60 && 0 == st_try_alloc(&m, 64 * ST_KIB, VMSHM_KIND_PRIVATE, &small)
+           && 0 == st_try_alloc(&m, 1920 * ST_KIB, VMSHM_KIND_PRIVATE, &large[n])) {
+        n++;
+    }
+    CHECK(0 < n && n < 60);
+    while (0 < n) {
+        st_release(&m, m.about.vm, large[--n].index);
+    }
+    st_turn_tell(w->turn.from);
+    st_turn_await(w->turn.to);
+}
+
+static void gaps_of_a_user(void)
+{
+    struct wish alice = { .uid = ALICE }, bob = { .uid = BOB, .slots = 1, .windows = 1 };
+    struct st_member m;
+    pid_t pid, other;
+
+    visit(&m);
+    set("user_bytes", 90);
+    st_turn_make(&alice.turn);
+    pid = st_fork(scatters, &alice);
+    st_turn_await(alice.turn.from);
+    bob.bytes = half(&m, VMSHM_KIND_PRIVATE) / 20 & ~(VMSHM_GRANULE_BYTES - 1);
+    other = ask(&bob);
+    SAME(1, bob.got[1]);
+    end(&bob, other);
+    st_turn_tell(alice.turn.to);
+    st_join(pid);
 }
 
 struct hold {
@@ -311,11 +396,9 @@ static void quarantine_counts(void)
 {
     struct st_member m;
     struct hold h;
-    uint64_t heap;
 
     visit(&m);
-    heap = st_entry(&m, m.about.vm)->length - vmshm_heap_offset(&m.header);
-    set("user_bytes", (unsigned) (12 * ST_MIB * 100 / heap));
+    set("user_bytes", (unsigned) (12 * ST_MIB * 100 / half(&m, VMSHM_KIND_PRIVATE)));
     st_join(st_fork(releases_what_is_held, &h));
 }
 
@@ -335,7 +418,7 @@ static void all_users_together(void)
     SAME(4, alice.got[0]);
     SAME(8, alice.got[1]);
     b = ask(&bob);
-    SAME(part(m.header.procs, 50) - 4, bob.got[0]);
+    SAME(part(slots_there_are(&m), 50) - 4, bob.got[0]);
     SAME(EDQUOT, bob.got[2]);
     r = ask(&root);
     SAME(1, root.got[0]);
@@ -376,6 +459,8 @@ static const struct st_test tests[] = {
     { "slots-of-a-user", slots_of_a_user },
     { "windows-of-a-user", windows_of_a_user },
     { "bytes-of-a-user", bytes_of_a_user },
+    { "another-one-gets-in", another_one_gets_in },
+    { "gaps-of-a-user", gaps_of_a_user },
     { "quarantine-counts", quarantine_counts },
     { "all-users-together", all_users_together },
     { "root-is-not-refused", root_is_not_refused },

@@ -106,6 +106,14 @@ hears_of_memory() { # NAME
     return 1
 }
 
+# Before anybody joined: a page that all may read, in a pipe of who may read the device, keeps nobody out.
+readers_keep_nobody_out() {
+    expect reads "open ro" ok && expect reads describe ok && expect reads "map t 0 4096 r" ok &&
+        expect reads "pin t" ok && expect reads "unmap t" ok && expect reads close ok || return 1
+    expect late open ok && expect late describe ok && expect late close ok && expect stays open ok &&
+        expect stays "join 7" ok && expect stays "alloc 65536 private" ok && expect stays leave ok
+}
+
 # Who leaves because the host asks must not find himself back inside, where the memory is then taken.
 nobody_joins_meanwhile() {
     expect stays open ok && expect stays "join 7" ok && expect late open ok && expect late "drain 300" ok &&
@@ -187,6 +195,9 @@ make -C "$top/guest-kmod/selftest" OUT="$work/selftest" "$work/selftest/agent" >
     { cat "$work/make.log" >&2; exit 1; }
 agent stays 1 1000
 agent late 1 1000
+agent reads 1 1001
+scenario "who may only read keeps nobody out" readers_keep_nobody_out
+dismiss reads
 scenario "nobody joins while the host asks for the memory" nobody_joins_meanwhile
 agent other 0 1000
 scenario "the host does not get what is pinned" own_pins

@@ -327,11 +327,13 @@ scenario "a reader in the other guest dies" across_guests_reader_dies
 scenario "an owner in the other guest dies" across_guests_owner_dies
 scenario "pinned by the other guest, which released it" across_guests_pinned_released
 scenario "pinned by the other guest, whose reader was killed" across_guests_pinned_killed
+scenario "pinned by the other guest again and again" across_guests_pinned_again
 scenario "events wake who waits in the other guest" events
 
 scenario "what was handed out stands in the section" handed_out_is_noted
 scenario "a VM is marked as gone while it runs" marked_while_running
 scenario "a VM's section is given to another" given_to_another
+scenario "what was mapped before the segment was made anew" mapped_before
 scenario "entries that another VM forged" forged_entries
 scenario "own tables that another VM overwrote" own_tables_overwritten
 
