@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #include "unit.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -345,6 +346,43 @@ static int open_as_user(void *arg)
            && NULL != strstr(e.detail, "users who may not open the segment") ? 0 : 4;
 }
 
+static bool no_links;
+
+int __real_link(const char *from, const char *to);
+int __wrap_link(const char *from, const char *to);
+
+int __wrap_link(const char *from, const char *to)
+{
+    if (no_links) {
+        errno = EPERM;
+        return -1;
+    }
+    return __real_link(from, to);
+}
+
+/* As on vfat. */
+static void it_needs_no_hard_links(void **state)
+{
+    struct vmshm_lock first, second;
+    struct vmshm_error e;
+    char segment[512];
+    int fd;
+
+    strcpy(segment, unit_path(*state, "seg"));
+    unit_write_text(segment, "");
+    fd = open(segment, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    no_links = true;
+    assert_int_equal(vmshm_lock_open(&first, *state, uuid, 0, fd, &e), VMSHM_OK);
+    assert_int_equal(vmshm_lock_open(&second, *state, uuid, 0, fd, &e), VMSHM_OK);
+    no_links = false;
+    assert_true(first.inode == second.inode);
+    assert_int_equal(unlink(first.path), 0);
+    vmshm_lock_close(&first);
+    vmshm_lock_close(&second);
+    close(fd);
+}
+
 /* Not as if there were no segment. */
 static void a_missing_directory_is_named(void **state)
 {
@@ -547,7 +585,7 @@ int main(void)
         SMALL(nobody_waits_but_who_wants_something), SMALL(leaving_gives_all_back),
         SMALL(waiting_ends_and_names_the_holder), SMALL(a_member_that_is_stopped_inside_is_named),
         SMALL(locked_slots_are_told_from_taken_ones), IN_DIR(access_is_that_of_the_segment),
-        IN_DIR(others_cannot_slip_one_in), IN_DIR(a_missing_directory_is_named),
+        IN_DIR(others_cannot_slip_one_in), IN_DIR(a_missing_directory_is_named), IN_DIR(it_needs_no_hard_links),
         IN_DIR(the_directory_is_the_same_for_all),
         SMALL(one_of_them_looks), SMALL(who_needs_the_dead_ones_memory_looks),
         SMALL(the_looker_finds_the_dead),

@@ -9,6 +9,7 @@
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -779,6 +780,7 @@ static int short_life(struct side *side)
 
     start(side);
     side_connect(side);
+    side_meet(side);                    /* the other side has found this process */
     for (uint64_t n = 0; n < FIRST_LIFE; ++n) {
         send_one(side, n, &seed);
     }
@@ -834,6 +836,7 @@ static int see_both(struct side *side)
     side_start(side, on_either);
     side_connect(side);
     first = side->peer;
+    side_meet(side);
     side_connect(side);
     REQUIRE(side->peer != first && side->peer->slot == first->slot);
     side_meet(side);
@@ -960,6 +963,110 @@ static void test_no_ring_for_a_while(void **state)
     assert_int_equal(0, side_run_pair(*state, without_a_ring, take_one, &small));
 }
 
+/* --- what this process cannot map is no fault of the peer, but the end */
+
+static bool nothing_can_be_mapped;
+
+int __real_mprotect(void *at, size_t bytes, int prot);
+int __wrap_mprotect(void *at, size_t bytes, int prot);
+
+int __wrap_mprotect(void *at, size_t bytes, int prot)
+{
+    if (nothing_can_be_mapped) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return __real_mprotect(at, bytes, prot);
+}
+
+/* Until messages lie in a further window. */
+static int outgrow(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    for (uint64_t n = 0; mca_btl_vmshm_component.arena.count < 2; ++n) {
+        send_one(side, n, &seed);
+    }
+    side_meet(side);
+    side_meet(side);
+    _exit(0);                           /* nobody takes the messages */
+}
+
+static int cannot_follow(struct side *side)
+{
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    nothing_can_be_mapped = true;
+    for (int i = 0; i < 1000000 && 0 == side_losses; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_UNMAPPED == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(NULL != strstr(mca_btl_vmshm_component.unmapped.detail, "vm.max_map_count"));
+    for (int i = 0; i < 1000; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && NULL == side->peer->in);
+    nothing_can_be_mapped = false;
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_own_limit(void **state)
+{
+    const struct side small = { .window_size = 256 * 1024, .max_windows = 4 };
+
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, cannot_follow, outgrow, &small));
+}
+
+/* Nor is it one of a peer that is heard before it is known: its messages would wait for ever. */
+static int cannot_hear(struct side *side)
+{
+    start(side);
+    nothing_can_be_mapped = true;
+    side_meet(side);
+    for (int i = 0; i < 1000000 && 0 == side_losses; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && 0 == arrived);
+    nothing_can_be_mapped = false;
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int be_heard(struct side *side)
+{
+    const struct vmshm_segment *s = &mca_btl_vmshm_component.member.segment;
+    struct vmshm_address other = { .format = VMSHM_FORMAT_VERSION, .vm = 1 - side->vm };
+    uint32_t seed = side->vm + 1;
+    struct vmshm_error e;
+    struct vmshm_proc proc;
+
+    start(side);
+    side_meet(side);
+    memcpy(other.segment_uuid, s->header.segment_uuid, sizeof other.segment_uuid);
+    REQUIRE(vmshm_peer_read(&mca_btl_vmshm_component.member, other.vm, 0, &proc));
+    other.epoch = vmshm_section_of(s, other.vm)->epoch;
+    other.nonce = proc.nonce;
+    other.generation = proc.generation;
+    side->peer = mca_btl_vmshm_endpoint_get(&other, &e);
+    REQUIRE(NULL != side->peer);
+    send_one(side, 0, &seed);
+    side_meet(side);
+    _exit(0);
+}
+
+static void test_own_limit_before_known(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, cannot_hear, be_heard, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -977,6 +1084,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_next_process_of_a_slot, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_section_full_for_a_while, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_no_ring_for_a_while, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_own_limit, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_own_limit_before_known, unit_setup, unit_teardown),
     };
 
     return cmocka_run_group_tests_name("rings", tests, NULL, NULL);

@@ -82,7 +82,8 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
         return false;
     }
     if (!is_present(endpoint)) {
-        return false;                   /* the bit may be that of the next process's endpoint: it stays */
+        vmshm_reader_leave(&c->member, endpoint->vm, index);    /* another process's, perhaps */
+        return false;
     }
     endpoint->grown[endpoint->grown_count] = (mca_btl_vmshm_mapped_t) {
         .offset = w.offset, .length = w.length, .index = index,
@@ -91,18 +92,26 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
     return true;
 }
 
-const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
-                                      uint64_t length)
+static bool is_known(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t length)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     bool found = is_inside(offset, length, &endpoint->control);
 
     for (uint32_t i = 0; !found && i < vmshm_load_acquire(&endpoint->grown_count); ++i) {
         found = is_inside(offset, length, &endpoint->grown[i]);
     }
+    return found;
+}
+
+const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                      uint64_t length)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    bool found = is_known(endpoint, offset, length);
+
     if (OPAL_UNLIKELY(!found)) {
         pthread_mutex_lock(&c->table_lock);
-        found = add_grown(endpoint, offset, length);
+        /* Poller and sender may both miss it: it is entered once. */
+        found = is_known(endpoint, offset, length) || add_grown(endpoint, offset, length);
         pthread_mutex_unlock(&c->table_lock);
     }
     return found ? mca_btl_vmshm_at(offset) : NULL;

@@ -80,6 +80,15 @@ static bool is_open_to_others(const struct stat *file, const struct stat *segmen
                || (0 != (file->st_mode & 0020) && !is_of_group(file, segment)));
 }
 
+/* EEXIST: another process was first. Some file systems know no second name of a file (vfat, some of FUSE),
+ * others no renaming that leaves an old file alone (9p, NFS). */
+static int give_name(const char *fresh, const char *path)
+{
+    const int rc = link(fresh, path);
+
+    return 0 == rc || EEXIST == errno ? rc : renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_NOREPLACE);
+}
+
 /* In a directory with the sticky bit the kernel refuses O_CREAT on a file of another user
  * (fs.protected_regular): open first, create only if there is none. It gets its name when it has its
  * mode: another user's process would be refused in between. */
@@ -99,7 +108,7 @@ static int open_shared(const char *path, const struct stat *segment)
             return -1;
         }
         settle_access(fd, segment);
-        rc = link(fresh, path);
+        rc = give_name(fresh, path);
         err = errno;
         unlink(fresh);
         if (0 == rc) {
