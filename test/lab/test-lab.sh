@@ -272,6 +272,8 @@ done
 tree=$OUT/tree
 mkdir -p "$tree/test" "$tree/build"
 cp -r "$HERE" "$tree/test/"
+# The guests of this lab need not see the other tree.
+cp "$PROBE" "$tree/build/labprobe"
 run timeout -k 5 120 "$tree/test/lab/vmlab" up --backend "$BACKEND" --name "$B" --vms 3 --mem 512M \
     --segment 64M
 check "a second lab of another name" eval 'is "$rc" 0 && is "$(wc -l <"$OUT/out")" 3'
@@ -280,7 +282,7 @@ check "a tree below /tmp is there in its guests, what it builds is shared" \
     eval 'is "$rc" 0 && cmp "$OUT/out" "$HERE/labprobe.c" && is "$(cat "$tree/build/written" 2>&1)" x'
 run lab ssh --name "$B" 2 -- "echo x >$tree/test/written"
 check "all else of it is read-only" eval '[[ $rc != 0 ]] && has err "Read-only"'
-run lab mpirun --name "$B" -np 3 "$PROBE"
+run lab mpirun --name "$B" -np 3 "$tree/build/labprobe"
 check "mpirun on three guests of the second lab" \
     eval 'is "$rc" 0 && is "$(grep -c "on $B-[012] sum 6" "$OUT/out")" 3'
 run lab ssh --name "$A" 0 -- hostname
@@ -315,7 +317,7 @@ wait "$job"
 rc=$?
 check "the job survives a short pause" eval 'is "$rc" 0 && grep -q rounds "$OUT/job"'
 
-lab mpirun --name "$B" -np 3 "$PROBE" abort 8 >"$OUT/out" 2>"$OUT/err" </dev/null &
+lab mpirun --name "$B" -np 3 "$tree/build/labprobe" abort 8 >"$OUT/out" 2>"$OUT/err" </dev/null &
 job=$!
 for ((i = 0; i < 300; i++)); do is "$(grep -c "^rank" "$OUT/out")" 3 2>/dev/null && break; sleep 0.1; done
 start=$SECONDS

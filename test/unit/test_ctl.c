@@ -461,7 +461,7 @@ static void show_live(void **state)
     unit_publish(&b);
     assert_int_equal(vmshm_window_alloc(&b, 3 * GRANULE, VMSHM_KIND_OPEN, &index, &offset, &e),
                      VMSHM_OK);
-    assert_true(vmshm_reader_enter(&a, 1, b.slot, index, &w));
+    assert_true(vmshm_reader_enter(&a, 1, b.slot, index, &w, &e));
     vmshm_proc_of(&b.segment, 1, b.slot)->messages = 11;
     vmshm_proc_of(&b.segment, 1, b.slot)->bytes = UINT64_C(5000000000);
     vmshm_section_of(&b.segment, 1)->messages = 100;
@@ -775,8 +775,8 @@ static void reset_vm(void **state)
     assert_int_equal(vmshm_window_alloc(&dead, GRANULE, VMSHM_KIND_PRIVATE, &free_index, &free_at,
                                         &e), VMSHM_OK);
     unit_publish(&reader);
-    assert_true(vmshm_reader_enter(&reader, 1, dead.slot, read_index, &w));
-    assert_true(vmshm_reader_enter(&dead, 0, reader.slot, 0, &w));
+    assert_true(vmshm_reader_enter(&reader, 1, dead.slot, read_index, &w, &e));
+    assert_true(vmshm_reader_enter(&dead, 0, reader.slot, 0, &w, &e));
     memset(vmshm_at(&dead, free_at), 0x5a, GRANULE);
     vmshm_proc_of(&dead.segment, 1, dead.slot)->messages = 9;
     dirty = vmshm_section_of(&dead.segment, 1)->dirty_end;

@@ -106,6 +106,7 @@ static void leaving_gives_all_back(void **state)
     uint64_t offset[3];
     uint32_t index[3];
     struct vmshm_window w;
+    struct vmshm_error e;
     pid_t pid;
 
     unit_join(*state, 0, "boot", &m);
@@ -113,7 +114,7 @@ static void leaving_gives_all_back(void **state)
     for (int i = 0; i < 3; ++i) {
         index[i] = unit_alloc(&m, GRANULE, &offset[i]);
     }
-    assert_true(vmshm_reader_enter(&peer, 0, m.slot, index[1], &w));
+    assert_true(vmshm_reader_enter(&peer, 0, m.slot, index[1], &w, &e));
     m.lock.patience_ms = 60000;
     pid = start_holder(m.lock.path, F_OFD_SETLK, 0, 1);
     alarm(20);
@@ -341,7 +342,25 @@ static int open_as_user(void *arg)
         return 0 == fstat(lock.fd, &st) && u->mode == (st.st_mode & 0777) ? 0 : 3;
     }
     return 0 == strcmp(e.field, "common_vmshm_lock_dir")
-           && NULL != strstr(e.detail, "open to users who may not open the segment") ? 0 : 4;
+           && NULL != strstr(e.detail, "users who may not open the segment") ? 0 : 4;
+}
+
+/* Not as if there were no segment. */
+static void a_missing_directory_is_named(void **state)
+{
+    const char *dir = unit_path(*state, "none");
+    char segment[512];
+    struct vmshm_lock lock;
+    struct vmshm_error e;
+    int fd;
+
+    strcpy(segment, unit_path(*state, "seg"));
+    unit_write_text(segment, "");
+    fd = open(segment, O_RDONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(vmshm_lock_open(&lock, dir, uuid, 0, fd, &e), VMSHM_ERR_SYSTEM);
+    assert_non_null(strstr(e.detail, "there is no such directory"));
+    close(fd);
 }
 
 static void others_cannot_slip_one_in(void **state)
@@ -372,6 +391,15 @@ static void others_cannot_slip_one_in(void **state)
     u.uid = ALICE;
     u.expected = VMSHM_ERR_PERMISSION;
     assert_int_equal(unit_wait(unit_fork(open_as_user, &u)), 0);
+    /* Root does not make it its own either: Bob may have it open, and locked. */
+    u.uid = 0;
+    u.gid = 0;
+    assert_int_equal(unit_wait(unit_fork(open_as_user, &u)), 0);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(unit_wait(unit_fork(open_as_user, &u)), 0);
+    assert_int_equal(chmod(path, 0666), 0);
+    u.uid = ALICE;
+    u.gid = GROUP;
     /* A segment that is Alice's alone. */
     make_segment(u.segment, ALICE, GROUP, 0600);
     assert_int_equal(unit_wait(unit_fork(open_as_user, &u)), 0);
@@ -519,7 +547,8 @@ int main(void)
         SMALL(nobody_waits_but_who_wants_something), SMALL(leaving_gives_all_back),
         SMALL(waiting_ends_and_names_the_holder), SMALL(a_member_that_is_stopped_inside_is_named),
         SMALL(locked_slots_are_told_from_taken_ones), IN_DIR(access_is_that_of_the_segment),
-        IN_DIR(others_cannot_slip_one_in), IN_DIR(the_directory_is_the_same_for_all),
+        IN_DIR(others_cannot_slip_one_in), IN_DIR(a_missing_directory_is_named),
+        IN_DIR(the_directory_is_the_same_for_all),
         SMALL(one_of_them_looks), SMALL(who_needs_the_dead_ones_memory_looks),
         SMALL(the_looker_finds_the_dead),
     };

@@ -443,14 +443,15 @@ static void reader_enter_bounds(void **state)
 {
     struct pair *p = *state;
     struct vmshm_window w;
+    struct vmshm_error e;
 
-    assert_false(vmshm_reader_enter(&p->me, 2, 0, p->window, &w));
-    assert_false(vmshm_reader_enter(&p->me, UINT32_MAX, 0, p->window, &w));
-    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, 64, &w));
-    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, UINT32_MAX, &w));
-    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot + 1, p->window, &w));
+    assert_false(vmshm_reader_enter(&p->me, 2, 0, p->window, &w, &e));
+    assert_false(vmshm_reader_enter(&p->me, UINT32_MAX, 0, p->window, &w, &e));
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, 64, &w, &e));
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, UINT32_MAX, &w, &e));
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot + 1, p->window, &w, &e));
     assert_no_reader_bits(p);
-    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w, &e));
     vmshm_reader_leave(&p->me, 1, p->window);
 }
 
@@ -467,7 +468,7 @@ static void reader_bits(void **state)
     for (uint32_t i = 1; i < 64; ++i) {
         assert_int_equal(vmshm_window_alloc(&p->peer, GRANULE, VMSHM_KIND_PRIVATE, &index, &offset,
                                             &e), VMSHM_OK);
-        assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+        assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w, &e));
         assert_int_equal(row[0], 0);
         assert_true(row[1] == UINT64_C(1) << index);
         vmshm_reader_leave(&p->me, 1, index);
@@ -475,7 +476,7 @@ static void reader_bits(void **state)
     }
     assert_int_equal(vmshm_window_alloc(&p->me, GRANULE, VMSHM_KIND_PRIVATE, &index, &offset, &e),
                      VMSHM_OK);
-    assert_true(vmshm_reader_enter(&p->me, 0, p->me.slot, index, &w));
+    assert_true(vmshm_reader_enter(&p->me, 0, p->me.slot, index, &w, &e));
     assert_true(row[0] == UINT64_C(1) << index && 0 == row[1]);
     vmshm_reader_leave(&p->me, 0, index);
 }
@@ -490,25 +491,25 @@ static void reader_find(void **state)
 
     assert_int_equal(vmshm_window_alloc(&p->peer, 2 * GRANULE, VMSHM_KIND_PRIVATE, &index, &offset,
                                         &e), VMSHM_OK);
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset, 2 * GRANULE, &w), index);
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset, 2 * GRANULE, &w, &e), index);
     assert_true(w.offset == offset && w.length == 2 * GRANULE);
     vmshm_reader_leave(&p->me, 1, index);
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset + 2 * GRANULE - 8, 8, &w),
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset + 2 * GRANULE - 8, 8, &w, &e),
                      index);
     vmshm_reader_leave(&p->me, 1, index);
 
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset + 2 * GRANULE - 8, 9, &w),
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset + 2 * GRANULE - 8, 9, &w, &e),
                      VMSHM_NO_WINDOW);
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset, UINT64_MAX, &w),
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, offset, UINT64_MAX, &w, &e),
                      VMSHM_NO_WINDOW);
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, UINT64_MAX, 1, &w),
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, UINT64_MAX, 1, &w, &e),
                      VMSHM_NO_WINDOW);
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot + 1, offset, 8, &w),
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot + 1, offset, 8, &w, &e),
                      VMSHM_NO_WINDOW);
     /* A window that claims all memory contains every range, but is none of the section's. */
     vmshm_window_of(&p->peer.segment, 1, index)->offset = 0;
     vmshm_window_of(&p->peer.segment, 1, index)->length = UINT64_MAX;
-    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, 64, 8, &w), VMSHM_NO_WINDOW);
+    assert_int_equal(vmshm_reader_find(&p->me, 1, p->peer.slot, 64, 8, &w, &e), VMSHM_NO_WINDOW);
     assert_no_reader_bits(p);
 }
 
@@ -561,10 +562,11 @@ static void entered_windows_do_not_change_hands(void **state)
     while (rounds < 2000 && time(NULL) < end) {
         for (uint32_t index = 0; index < 4; ++index) {
             struct vmshm_window w;
+            struct vmshm_error e;
             const uint64_t *content;
 
             /* The owner takes slot 1, next to the peer of the pair. */
-            if (!vmshm_reader_enter(&p->me, 1, 1, index, &w)) {
+            if (!vmshm_reader_enter(&p->me, 1, 1, index, &w, &e)) {
                 continue;
             }
             content = vmshm_at(&p->me, w.offset);
@@ -593,10 +595,11 @@ static void entered_twice_left_twice(void **state)
 {
     struct pair *p = *state;
     struct vmshm_window w;
+    struct vmshm_error e;
     const uint64_t *there;
 
-    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
-    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w, &e));
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w, &e));
     there = vmshm_at(&p->me, w.offset);
     vmshm_reader_leave(&p->me, 1, p->window);
     assert_true(VMSHM_WINDOW_MAGIC == vmshm_load_relaxed(there));
@@ -617,19 +620,20 @@ static void windows_over_each_other_are_refused(void **state)
     struct pair *p = *state;
     struct vmshm_window *second;
     struct vmshm_window w;
+    struct vmshm_error e;
     uint64_t offset;
     uint32_t index;
 
     index = unit_alloc(&p->peer, 4 * GRANULE, &offset);
     second = vmshm_window_of(&p->peer.segment, 1, index);
-    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w));
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, p->window, &w, &e));
     second->offset = w.offset;
-    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w, &e));
     second->offset = offset;
-    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+    assert_true(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w, &e));
     /* It was entered already, and lies elsewhere now. */
     second->length = 2 * GRANULE;
-    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w));
+    assert_false(vmshm_reader_enter(&p->me, 1, p->peer.slot, index, &w, &e));
     second->length = 4 * GRANULE;
     memset(vmshm_at(&p->peer, offset), 0x5a, 4 * GRANULE);
     assert_int_equal(*((uint8_t *) vmshm_at(&p->me, offset) + 4 * GRANULE - 1), 0x5a);

@@ -307,6 +307,10 @@ static int forger(struct side *side)
         chunk->place = forged.place;
     }
     chunk->length = forged.length;
+    chunk->offset = forged.offset;
+    if (0 != forged.number) {
+        chunk->number = forged.number;
+    }
     side_meet(side);
     side_meet(side);
     side_stop();
@@ -333,12 +337,17 @@ static int victim(struct side *side)
     return 0;
 }
 
-static void broken(void **state, uint64_t place, uint64_t length)
+static void forge(void **state, struct vmshm_chunk chunk)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
-    forged = (struct vmshm_chunk) { .place = place, .length = length };
+    forged = chunk;
     assert_int_equal(0, side_run_pair(*state, forger, victim, NULL));
     unlink(unit_path(*state, "segment"));
+}
+
+static void broken(void **state, uint64_t place, uint64_t length)
+{
+    forge(state, (struct vmshm_chunk) { .place = place, .length = length });
 }
 
 static void test_broken_chunk(void **state)
@@ -350,6 +359,9 @@ static void test_broken_chunk(void **state)
     broken(state, 0, 0);
     broken(state, 0, 8193);                                 /* more than the rest of the message */
     broken(state, 0, UINT64_MAX);
+    forge(state, (struct vmshm_chunk) { .length = 4096, .offset = 64 });
+    forge(state, (struct vmshm_chunk) { .length = 4096, .number = 2 });
+    forge(state, (struct vmshm_chunk) { .length = 4096, .number = UINT64_MAX - 7 });
 }
 
 /* --- a server and its clients, one after the other: what it had for one serves the next */

@@ -234,6 +234,7 @@ static void reader_blocks_reuse(void **state)
 {
     struct vmshm_member owner, reader, late;
     struct vmshm_window w;
+    struct vmshm_error e;
     uint64_t offset, other;
     uint32_t index;
 
@@ -241,18 +242,18 @@ static void reader_blocks_reuse(void **state)
     unit_join(*state, 1, "tooth", &reader);
     unit_join(*state, 1, "tooth", &late);
     index = unit_alloc(&owner, GRANULE, &offset);
-    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
+    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w, &e));
     vmshm_window_release(&owner, index);
     assert_int_equal(unit_window_state(&owner, index), VMSHM_WINDOW_QUARANTINE);
     /* Neither the entry nor the memory is handed out while it is read. */
     assert_true(index != unit_alloc(&owner, GRANULE, &other));
     assert_true(other != offset);
     /* A late reader is refused and leaves no bit behind. */
-    assert_false(vmshm_reader_enter(&late, 0, owner.slot, index, &w));
+    assert_false(vmshm_reader_enter(&late, 0, owner.slot, index, &w, &e));
     assert_int_equal(vmshm_reader_row_of(&late.segment, 1, late.slot)[0], 0);
     assert_int_equal(vmshm_reader_row_of(&late.segment, 1, late.slot)[1], 0);
     /* Nor does the one who reads it enter it again. */
-    assert_false(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
+    assert_false(vmshm_reader_enter(&reader, 0, owner.slot, index, &w, &e));
     vmshm_reap(&owner);
     assert_int_equal(unit_window_state(&owner, index), VMSHM_WINDOW_QUARANTINE);
     vmshm_reader_leave(&reader, 0, index);
@@ -269,13 +270,14 @@ static void readers_of_the_own_vm_count(void **state)
 {
     struct vmshm_member owner, reader;
     struct vmshm_window w;
+    struct vmshm_error e;
     uint64_t offset;
     uint32_t index;
 
     unit_join(*state, 0, "boot", &owner);
     unit_join(*state, 0, "boot", &reader);
     index = unit_alloc(&owner, GRANULE, &offset);
-    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
+    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w, &e));
     vmshm_window_release(&owner, index);
     assert_int_equal(unit_window_state(&owner, index), VMSHM_WINDOW_QUARANTINE);
     vmshm_reader_leave(&reader, 0, index);
@@ -289,13 +291,14 @@ static void leaving_reader_lets_go(void **state)
 {
     struct vmshm_member owner, reader;
     struct vmshm_window w;
+    struct vmshm_error e;
     uint64_t offset;
     uint32_t index;
 
     unit_join(*state, 0, "boot", &owner);
     unit_join(*state, 1, "tooth", &reader);
     index = unit_alloc(&owner, GRANULE, &offset);
-    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
+    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w, &e));
     vmshm_window_release(&owner, index);
     vmshm_leave(&reader);
     vmshm_reap(&owner);
@@ -308,6 +311,7 @@ static void host_mark_frees_what_a_gone_vm_read(void **state)
     struct vmshm_member owner, reader;
     struct vmshm_vm_mark mark = { .mark = VMSHM_MARK_GONE };
     struct vmshm_window w;
+    struct vmshm_error e;
     uint64_t offset;
     uint32_t index;
     int fd;
@@ -315,7 +319,7 @@ static void host_mark_frees_what_a_gone_vm_read(void **state)
     unit_join(*state, 0, "boot", &owner);
     unit_join(*state, 1, "tooth", &reader);
     index = unit_alloc(&owner, GRANULE, &offset);
-    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w));
+    assert_true(vmshm_reader_enter(&reader, 0, owner.slot, index, &w, &e));
     vmshm_window_release(&owner, index);
     fd = open(unit_path(*state, "segment"), O_RDWR | O_CLOEXEC);
     assert_int_equal(pwrite(fd, &mark, sizeof mark, VMSHM_MARK_OFFSET + sizeof mark), sizeof mark);
@@ -330,6 +334,7 @@ static void leaving_owner_quarantines(void **state)
 {
     struct vmshm_member owner, reader, next;
     struct vmshm_window w;
+    struct vmshm_error e;
     uint64_t offset;
     uint32_t index, slot;
 
@@ -338,7 +343,7 @@ static void leaving_owner_quarantines(void **state)
     slot = owner.slot;
     index = unit_alloc(&owner, GRANULE, &offset);
     memset(vmshm_at(&owner, offset), 0x77, GRANULE);
-    assert_true(vmshm_reader_enter(&reader, 0, slot, index, &w));
+    assert_true(vmshm_reader_enter(&reader, 0, slot, index, &w, &e));
     vmshm_leave(&owner);
     assert_int_equal(vmshm_proc_of(&reader.segment, 0, slot)->state, VMSHM_PROC_LEFT);
     assert_int_equal(vmshm_window_of(&reader.segment, 0, index)->state, VMSHM_WINDOW_QUARANTINE);

@@ -79,6 +79,7 @@ enum {
     MCA_BTL_VMSHM_FATE_MARKED,          /* the host says the VM is gone */
     MCA_BTL_VMSHM_FATE_SILENT,          /* no heartbeat for btl_vmshm_silence_limit */
     MCA_BTL_VMSHM_FATE_NO_RING,         /* this process has no memory for a ring towards it */
+    MCA_BTL_VMSHM_FATE_UNMAPPED,        /* this process cannot map or keep what it wrote */
     MCA_BTL_VMSHM_FATE_BROKEN           /* what it wrote is not what the format allows */
 };
 
@@ -158,6 +159,12 @@ static inline int32_t mca_btl_vmshm_fate(const mca_btl_vmshm_endpoint_t *endpoin
 static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     return MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(endpoint);
+}
+
+/* Nothing more is read that it wrote. */
+static inline bool mca_btl_vmshm_is_unread(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return mca_btl_vmshm_fate(endpoint) >= MCA_BTL_VMSHM_FATE_UNMAPPED;
 }
 
 /* The first verdict holds. */
@@ -305,6 +312,8 @@ struct mca_btl_vmshm_component_t {
     pthread_cond_t monitor_cond;
     const char *lost;                   /* why this process has the segment no more; the monitor writes it */
     bool lost_told;
+    int32_t unmapped_stage;             /* 1: the one below is being written, 2: to be told, 3: told */
+    struct vmshm_error unmapped;        /* why a peer's memory cannot be read */
     uint32_t silent_ticks[VMSHM_MAX_VMS];
     bool silence_noted[VMSHM_MAX_VMS];
 
@@ -389,7 +398,8 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address 
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *address,
                                                      opal_proc_t *proc, struct vmshm_error *e);
 void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc);
-/* Where [offset, offset + length) of a peer's window is mapped, NULL if it is not the peer's. */
+/* Where [offset, offset + length) of a peer's window is mapped. NULL: it is not the peer's, or it cannot be
+ * mapped here. Then that is the peer's fate already, and mca_btl_vmshm_peer_broken() changes nothing. */
 const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                       uint64_t length);
 /* Stop reading from the endpoint, and sending to it: off the rosters, no reader of its windows any more.
@@ -456,6 +466,10 @@ void mca_btl_vmshm_attend(void);
  * anybody's. Any lock may be held. */
 void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
                                const char *why);
+
+/* What a peer wrote cannot be read for want of something that this process has no more of: told, and the
+ * job ended, in the next mca_btl_vmshm_attend(). endpoint: NULL if there is none yet. Any lock may be held. */
+void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_error *e);
 
 /* --- btl_vmshm_report.c */
 /* Ranks of the job, 0: unknown. */

@@ -57,6 +57,7 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     struct vmshm_window w;
+    struct vmshm_error e;
     uint32_t index;
 
     if (0 == endpoint->control.length || !is_present(endpoint)) {
@@ -64,12 +65,20 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
     }
     if (NULL == endpoint->grown) {
         endpoint->grown = calloc(MCA_BTL_VMSHM_MAX_WINDOWS - 1, sizeof *endpoint->grown);
+        if (NULL == endpoint->grown) {
+            vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "windows of a peer", "out of memory");
+            mca_btl_vmshm_unmapped(endpoint, &e);
+            return false;
+        }
     }
-    if (NULL == endpoint->grown || endpoint->grown_count == MCA_BTL_VMSHM_MAX_WINDOWS - 1) {
+    if (endpoint->grown_count == MCA_BTL_VMSHM_MAX_WINDOWS - 1) {
         return false;
     }
-    index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w);
+    index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w, &e);
     if (VMSHM_NO_WINDOW == index) {
+        if (VMSHM_ERR_PEER != e.code) {
+            mca_btl_vmshm_unmapped(endpoint, &e);
+        }
         return false;
     }
     if (!is_present(endpoint)) {

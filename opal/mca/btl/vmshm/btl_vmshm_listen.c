@@ -97,7 +97,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     const bool alive = mca_btl_vmshm_is_alive(endpoint);
     const char *why = NULL;
 
-    if (0 == offset || MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(endpoint)) {
+    if (0 == offset || mca_btl_vmshm_is_unread(endpoint)) {
         return;
     }
     if (alive && 0 == endpoint->head_offset) {
@@ -230,6 +230,9 @@ void mca_btl_vmshm_listen(uint32_t vm)
         a.nonce = proc.nonce;
         a.generation = proc.generation;
         endpoint = mca_btl_vmshm_endpoint_get(&a, &e);
+        if (NULL == endpoint && VMSHM_ERR_PEER != e.code && VMSHM_ERR_USER != e.code) {
+            mca_btl_vmshm_unmapped(NULL, &e);   /* its messages would wait for ever */
+        }
         if (NULL != endpoint && NULL == endpoint->in
             && mca_btl_vmshm_is_alive(endpoint)) {
             mca_btl_vmshm_ring_accept(endpoint);

@@ -282,6 +282,21 @@ void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *f
     }
 }
 
+void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_error *e)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    int32_t expected = 0;
+
+    if (vmshm_compare_exchange(&c->unmapped_stage, &expected, 1)) {
+        c->unmapped = *e;
+        vmshm_store_release(&c->unmapped_stage, 2);
+    }
+    if (NULL != endpoint) {
+        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_UNMAPPED);
+    }
+    mca_btl_vmshm_alert();
+}
+
 static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     switch (mca_btl_vmshm_fate(endpoint)) {
@@ -342,7 +357,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     char name[128], line[384];
 
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
-    if (MCA_BTL_VMSHM_FATE_BROKEN != fate) {
+    if (!mca_btl_vmshm_is_unread(endpoint)) {
         /* What it sent before it went is complete: deliver it, also from a ring that was not
          * found yet. */
         if (NULL == endpoint->in) {
@@ -355,6 +370,9 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
         take_leave(endpoint);
         return;
+    }
+    if (MCA_BTL_VMSHM_FATE_UNMAPPED == fate) {
+        return;                         /* see tell_unmapped */
     }
     if (MCA_BTL_VMSHM_FATE_BROKEN == fate) {
         opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->broken_field,
@@ -389,6 +407,23 @@ static void tell_lost(void)
     if (NULL != c->error_cb) {
         snprintf(line, sizeof line, "btl vmshm: lost the segment %.255s: %.80s",
                  c->member.segment.path, c->lost);
+        c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, line);
+    }
+}
+
+static void tell_unmapped(void)
+{
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const struct vmshm_error *e = &c->unmapped;
+    char line[384];
+
+    if (2 != vmshm_load_acquire(&c->unmapped_stage)) {
+        return;
+    }
+    vmshm_store_release(&c->unmapped_stage, 3);
+    opal_show_help("help-btl-vmshm.txt", "not mapped", true, e->file, e->field, e->detail);
+    if (NULL != c->error_cb) {
+        snprintf(line, sizeof line, "btl vmshm: cannot read a peer's memory: %.300s", e->detail);
         c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, line);
     }
 }
@@ -443,6 +478,7 @@ void mca_btl_vmshm_attend(void)
         tell_lost();
         return;
     }
+    tell_unmapped();
     tell_refusal();
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;

@@ -197,7 +197,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
     if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
         /* Without a window of the peer its tables may be somebody else's by now. */
         if (NULL == endpoint->out || 0 == vmshm_load_acquire(&endpoint->control.length)
-            || MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(endpoint)) {
+            || mca_btl_vmshm_is_unread(endpoint)) {
             return;
         }
         endpoint->peer_head = find_head(endpoint);

@@ -39,17 +39,18 @@
 /* One thread polls at a time; each poll within a callback has another one of these. */
 static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
 {
-    static mca_btl_base_segment_t segments[MOST_NESTED];
-    static mca_btl_base_descriptor_t descriptors[MOST_NESTED];
+    static struct delivery {
+        _Alignas(2 * VMSHM_LINE_BYTES) mca_btl_base_descriptor_t descriptor;
+        mca_btl_base_segment_t segment;
+    } deliveries[1 + MOST_NESTED];
     const mca_btl_active_message_callback_t *reg = mca_btl_base_active_message_trigger + tag;
-    mca_btl_base_segment_t *segment = &segments[mca_btl_vmshm_component.polling - 1];
-    mca_btl_base_descriptor_t *descriptor = &descriptors[mca_btl_vmshm_component.polling - 1];
+    struct delivery *delivery = deliveries + mca_btl_vmshm_component.polling;
 
-    segment->seg_addr.pval = bytes;
-    segment->seg_len = length;
-    descriptor->des_segments = segment;
-    descriptor->des_segment_count = 1;
-    reg->cbfunc(&mca_btl_vmshm.super, tag, descriptor, reg->cbdata);
+    delivery->segment.seg_addr.pval = bytes;
+    delivery->segment.seg_len = length;
+    delivery->descriptor.des_segments = &delivery->segment;
+    delivery->descriptor.des_segment_count = 1;
+    reg->cbfunc(&mca_btl_vmshm.super, tag, &delivery->descriptor, reg->cbdata);
 }
 
 /* The lines travel while the upper layer reads the header and looks for the receive. None beyond the

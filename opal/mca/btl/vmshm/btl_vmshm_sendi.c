@@ -147,7 +147,6 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
         cell = mca_btl_vmshm_cell_take(arena, &cell_class);
     }
     if (OPAL_UNLIKELY(0 == cell)) {
-        mca_btl_vmshm_component.starved = true;
         return false;
     }
     /* A cell has a line more than its bytes: the user's data are aligned in it. */

@@ -86,7 +86,10 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
     struct vmshm_channel channel;
 
     if (NULL == mca_btl_vmshm_streams_of(endpoint)) {
-        *why = "this process has no memory for what it says";
+        struct vmshm_error e;
+
+        vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "channel", "out of memory");
+        mca_btl_vmshm_unmapped(endpoint, &e);
         return false;
     }
     if (NULL == endpoint->streams->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
@@ -145,6 +148,27 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
     mca_btl_vmshm_item_give(&mca_btl_vmshm_component.pulls, &pull->super);
 }
 
+/* Where the next chunk will stand is the number of the last lap, or none yet: any other would be waited for
+ * without end. */
+static bool is_awaited(const mca_btl_vmshm_streams_t *streams, uint64_t number)
+{
+    const uint64_t chunks = (uint64_t) streams->chunks_mask + 1;
+
+    return number == (streams->chunks_in < chunks ? 0 : streams->chunks_in + 1 - chunks);
+}
+
+/* What is wrong with a chunk of the stream that is awaited, NULL: nothing. All that the sender put ahead of
+ * its pull and that was dropped stands before the first chunk that counts. */
+static const char *fault_of(const struct vmshm_chunk *chunk, const mca_btl_vmshm_pull_t *pull,
+                            const uint8_t *from)
+{
+    if (chunk->offset != pull->done) {
+        return "it is not the next one of its message";
+    }
+    return NULL == from || chunk->length > pull->size - pull->done || 0 == chunk->length
+           ? "it is longer than the rest of its message, or not in a window of the peer" : NULL;
+}
+
 /* The next chunk, if it has come: copied to the user's buffer, or dropped if it is of a stream that
  * nobody awaits. False: it has not come. */
 static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
@@ -152,20 +176,24 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
     const struct vmshm_chunk *shared =
         mca_btl_vmshm_chunk_at(streams->channel_in, streams->chunks_in, streams->chunks_mask);
+    /* Pairs with the release in stream_push: data and description are complete. */
+    const uint64_t number = vmshm_load_acquire(&shared->number);
     struct vmshm_chunk chunk;
     const uint8_t *from;
+    const char *fault;
 
-    /* Pairs with the release in stream_push: data and description are complete. */
-    if (vmshm_load_acquire(&shared->number) != streams->chunks_in + 1) {
+    if (number != streams->chunks_in + 1) {
+        if (OPAL_UNLIKELY(!is_awaited(streams, number))) {
+            mca_btl_vmshm_peer_broken(endpoint, "chunk", "its number is of none that can be there");
+        }
         return false;
     }
     vmshm_copy_in(&chunk, shared, sizeof chunk);
-    if (chunk.stream == pull->number && chunk.offset == pull->done) {
+    if (chunk.stream == pull->number) {
         from = mca_btl_vmshm_peer_memory(endpoint, chunk.place, chunk.length);
-        if (OPAL_UNLIKELY(NULL == from || chunk.length > pull->size - pull->done
-                          || 0 == chunk.length)) {
-            mca_btl_vmshm_peer_broken(endpoint, "chunk", "it is longer than the rest of its message, "
-                                      "or not in a window of the peer");
+        fault = fault_of(&chunk, pull, from);
+        if (OPAL_UNLIKELY(NULL != fault)) {
+            mca_btl_vmshm_peer_broken(endpoint, "chunk", fault);
             return false;
         }
         mca_btl_vmshm_copy(pull->to + pull->done, from, chunk.length);

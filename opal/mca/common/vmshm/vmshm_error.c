@@ -55,6 +55,8 @@ static const struct {
     [VMSHM_ERR_PEER] = { "peer unproven",
         "Expected for a VM of another host, after a migration or a restored snapshot; on one "
         "host, check that both VMs are attached to the same file." },
+    [VMSHM_ERR_MAP] = { "not mapped",
+        "Raise the limit that is named (ulimit -l, ulimit -v, sysctl vm.max_map_count)." },
     [VMSHM_ERR_SYSTEM] = { "system error", "See the system's own text for the cause." },
 };
 

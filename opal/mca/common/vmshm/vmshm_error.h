@@ -25,6 +25,7 @@ enum vmshm_code {
     VMSHM_ERR_HELD,          /* another process holds the lock file's mutex and does not let go */
     VMSHM_ERR_USER,          /* a peer is there, but of another user */
     VMSHM_ERR_PEER,          /* a peer's window, nonce or epoch is not what it published */
+    VMSHM_ERR_MAP,           /* this process may map or hold no more: detail names the limit */
     VMSHM_ERR_SYSTEM,        /* a system call failed: detail has errno's text */
     VMSHM_ERR_COUNT
 };

@@ -117,6 +117,23 @@ void vmshm_kmod_leave(struct vmshm_member *m)
     (void) call(m->segment.fd, VMSHM_IOC_LEAVE, NULL);
 }
 
+static void release(struct vmshm_member *m, uint32_t vm, uint32_t index)
+{
+    struct vmshm_release r = { .vm = vm, .index = index };
+
+    (void) call(m->segment.fd, VMSHM_IOC_RELEASE, &r);
+}
+
+static bool add(struct vmshm_member *m, const struct vmshm_mapping *mapping, struct vmshm_error *e)
+{
+    bool added;
+
+    pthread_mutex_lock(&m->mapped.lock);
+    added = NULL != vmshm_mapped_add(&m->mapped, &m->segment, mapping, e);
+    pthread_mutex_unlock(&m->mapped.lock);
+    return added;
+}
+
 int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind,
                             uint32_t *index, uint64_t *offset, struct vmshm_error *e)
 {
@@ -135,9 +152,9 @@ int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kin
                             bytes, m->id.vm)
                : vmshm_fail_errno(e, m->segment.path, "heap", "the kernel module's allocation");
     }
-    if (!vmshm_map_piece(&m->segment, a.offset, a.length, PROT_READ | PROT_WRITE)) {
-        vmshm_fail_errno(e, m->segment.path, "heap", "mmap of an own window");
-        vmshm_kmod_window_release(m, m->id.vm, a.index);
+    if (!add(m, &(struct vmshm_mapping) { .offset = a.offset, .length = a.length, .vm = m->id.vm,
+                                          .index = a.index, .own = true }, e)) {
+        release(m, m->id.vm, a.index);
         return e->code;
     }
     *index = a.index;
@@ -145,13 +162,31 @@ int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kin
     return VMSHM_OK;
 }
 
-void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t vm, uint32_t index)
+void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t index)
 {
-    struct vmshm_release r = { .vm = vm, .index = index };
+    struct vmshm_mapping *mapping;
 
-    if (0 == call(m->segment.fd, VMSHM_IOC_RELEASE, &r)) {
-        vmshm_map_remove(&m->segment, r.offset, r.length);
+    /* Under the lock: its place may be handed out again at once. */
+    pthread_mutex_lock(&m->mapped.lock);
+    release(m, m->id.vm, index);
+    mapping = vmshm_mapped_find(&m->mapped, m->id.vm, index);
+    if (NULL != mapping) {
+        vmshm_mapped_remove(&m->mapped, &m->segment, mapping);
     }
+    pthread_mutex_unlock(&m->mapped.lock);
+}
+
+void vmshm_kmod_window_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
+{
+    struct vmshm_mapping *mapping;
+
+    pthread_mutex_lock(&m->mapped.lock);
+    mapping = vmshm_mapped_find(&m->mapped, vm, index);
+    if (NULL != mapping && mapping->readers > 0 && 0 == --mapping->readers) {
+        release(m, vm, index);
+        vmshm_mapped_remove(&m->mapped, &m->segment, mapping);
+    }
+    pthread_mutex_unlock(&m->mapped.lock);
 }
 
 void vmshm_kmod_window_publish(struct vmshm_member *m, uint32_t index)
@@ -175,32 +210,73 @@ void vmshm_kmod_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
     (void) call(m->segment.fd, VMSHM_IOC_COUNT, &c);
 }
 
+static uint32_t not_found(const struct vmshm_member *m, const struct vmshm_find *f, struct vmshm_error *e)
+{
+    switch (errno) {
+    case ENOMEM:
+    case ENOSPC:
+        (void) vmshm_fail(e, VMSHM_ERR_MAP, m->segment.path, "window", "the kernel has no memory for it, or "
+                          "this process reads as many windows of others as the module allows");
+        break;
+    case ENODEV:
+    case ENOTCONN:
+    case EPERM:
+        (void) vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "window",
+                          "this process has the segment no more");
+        break;
+    default:
+        (void) vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window", "VM %u, slot %u: what is looked for "
+                          "is not in a live window of the peer", f->vm, f->slot);
+    }
+    return VMSHM_NO_WINDOW;
+}
+
+/* Lock of what is mapped held. The module knows only whether this process has found a window, not how
+ * often. */
+static uint32_t find(struct vmshm_member *m, struct vmshm_find *f, struct vmshm_window *w,
+                     struct vmshm_error *e)
+{
+    struct vmshm_mapping *mapping;
+
+    if (0 != call(m->segment.fd, VMSHM_IOC_FIND, f)) {
+        return not_found(m, f, e);
+    }
+    mapping = vmshm_mapped_find(&m->mapped, f->vm, f->index);
+    if (NULL == mapping) {
+        mapping = vmshm_mapped_add(&m->mapped, &m->segment, &(struct vmshm_mapping) {
+            .offset = f->window_offset, .length = f->window_length, .vm = f->vm, .index = f->index,
+        }, e);
+    }
+    if (NULL == mapping) {
+        release(m, f->vm, f->index);
+        return VMSHM_NO_WINDOW;
+    }
+    mapping->readers += 1;
+    *w = (struct vmshm_window) {
+        .state = VMSHM_WINDOW_LIVE, .generation = f->generation, .offset = f->window_offset,
+        .length = f->window_length, .proc = f->slot, .kind = f->kind,
+    };
+    return f->index;
+}
+
 uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
-                         uint64_t offset, uint64_t length, struct vmshm_window *w)
+                         uint64_t offset, uint64_t length, struct vmshm_window *w, struct vmshm_error *e)
 {
     struct vmshm_find f = { .offset = offset, .length = length, .vm = vm, .slot = slot,
                             .index = index };
+    uint32_t found;
 
     if (vm >= m->segment.header.vms || slot >= m->segment.header.procs) {
-        return VMSHM_NO_WINDOW;
+        errno = EINVAL;
+        return not_found(m, &f, e);
     }
     /* Who may be talked to at all was decided by the keys that this process holds
      * (mca_btl_vmshm_key_add, modex): the peer's is one of them. */
     memcpy(f.job, vmshm_proc_of(&m->segment, vm, slot)->job, sizeof f.job);
-    if (0 != call(m->segment.fd, VMSHM_IOC_FIND, &f)) {
-        return VMSHM_NO_WINDOW;
-    }
-    if (!vmshm_map_piece(&m->segment, f.window_offset, f.window_length, PROT_READ)) {
-        struct vmshm_release r = { .vm = vm, .index = f.index };
-
-        (void) call(m->segment.fd, VMSHM_IOC_RELEASE, &r);
-        return VMSHM_NO_WINDOW;
-    }
-    *w = (struct vmshm_window) {
-        .state = VMSHM_WINDOW_LIVE, .generation = f.generation, .offset = f.window_offset,
-        .length = f.window_length, .proc = slot, .kind = f.kind,
-    };
-    return f.index;
+    pthread_mutex_lock(&m->mapped.lock);
+    found = find(m, &f, w, e);
+    pthread_mutex_unlock(&m->mapped.lock);
+    return found;
 }
 
 const char *vmshm_kmod_lost(struct vmshm_member *m)

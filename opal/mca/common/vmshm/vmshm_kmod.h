@@ -21,15 +21,17 @@ int vmshm_kmod_join(const struct vmshm_join_options *o, struct vmshm_member *m,
 void vmshm_kmod_leave(struct vmshm_member *m);
 int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind,
                             uint32_t *index, uint64_t *offset, struct vmshm_error *e);
-void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t vm, uint32_t index);
+void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t index);
 void vmshm_kmod_window_publish(struct vmshm_member *m, uint32_t index);
 void vmshm_kmod_ring_bell(struct vmshm_member *m, uint32_t vm, uint32_t slot);
 void vmshm_kmod_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes);
 
 /* Find the window `index` of (vm, slot), or with VMSHM_NO_WINDOW the one that holds the range, and map
- * it. Returns its index, VMSHM_NO_WINDOW: none. */
+ * it. Returns its index, or VMSHM_NO_WINDOW and *e, as vmshm_reader_find(). To be left as often as found. */
 uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
-                         uint64_t offset, uint64_t length, struct vmshm_window *w);
+                         uint64_t offset, uint64_t length, struct vmshm_window *w,
+                         struct vmshm_error *e);
+void vmshm_kmod_window_leave(struct vmshm_member *m, uint32_t vm, uint32_t index);
 
 const char *vmshm_kmod_lost(struct vmshm_member *m);
 

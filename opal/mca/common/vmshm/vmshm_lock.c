@@ -58,16 +58,26 @@ static void settle_access(int fd, const struct stat *segment)
     (void) fchmod(fd, mode | 0600);
 }
 
-/* May somebody lock the file who may not open the segment? A group can be given to a file only by who is
- * in it. */
+/* A group can be given to a file only by who is in it. */
+static bool is_of_group(const struct stat *file, const struct stat *segment)
+{
+    return file->st_gid == segment->st_gid && 0 != (segment->st_mode & 0020);
+}
+
+/* Was it made by somebody who may not open the segment? Then he may have it open, and locked, whatever is
+ * done to its owner and mode now. */
+static bool is_strangers(const struct stat *file, const struct stat *segment)
+{
+    return file->st_uid != 0 && file->st_uid != geteuid() && file->st_uid != segment->st_uid
+           && 0 == (segment->st_mode & 0002) && !is_of_group(file, segment);
+}
+
+/* May somebody open it who may not open the segment? */
 static bool is_open_to_others(const struct stat *file, const struct stat *segment)
 {
-    const bool of_group = file->st_gid == segment->st_gid && 0 != (segment->st_mode & 0020);
-
-    return (0 != (file->st_mode & 0002) && 0 == (segment->st_mode & 0002))
-           || (0 != (file->st_mode & 0020) && 0 == (segment->st_mode & 0002) && !of_group)
-           || (file->st_uid != 0 && file->st_uid != geteuid() && file->st_uid != segment->st_uid
-               && 0 == (segment->st_mode & 0002) && !of_group);
+    return 0 == (segment->st_mode & 0002)
+           && (0 != (file->st_mode & 0002)
+               || (0 != (file->st_mode & 0020) && !is_of_group(file, segment)));
 }
 
 /* In a directory with the sticky bit the kernel refuses O_CREAT on a file of another user
@@ -107,17 +117,19 @@ static int open_shared(const char *path, const struct stat *segment)
 static int check_access(struct vmshm_lock *lock, int segment_fd, struct vmshm_error *e)
 {
     struct stat st, segment;
+    bool refused;
 
     if (0 != fstat(lock->fd, &st) || 0 != fstat(segment_fd, &segment)) {
         return vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "fstat");
     }
-    if (0 == geteuid() || st.st_uid == geteuid()) {
+    refused = is_strangers(&st, &segment);
+    if (!refused && (0 == geteuid() || st.st_uid == geteuid())) {
         settle_access(lock->fd, &segment);
         (void) fstat(lock->fd, &st);
     }
-    if (is_open_to_others(&st, &segment)) {
+    if (refused || is_open_to_others(&st, &segment)) {
         return vmshm_fail(e, VMSHM_ERR_PERMISSION, lock->path, "common_vmshm_lock_dir",
-                          "the lock file (user %u, group %u, mode %04o) is open to users who may not "
+                          "the lock file (user %u, group %u, mode %04o) is of, or open to, users who may not "
                           "open the segment (user %u, group %u, mode %04o): remove it while no job "
                           "runs, or name a directory that only users of the segment may write to",
                           (unsigned) st.st_uid, (unsigned) st.st_gid, (unsigned) st.st_mode & 0777,
@@ -149,6 +161,11 @@ int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid
         return vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "fstat of the segment");
     }
     lock->fd = open_shared(lock->path, &segment);
+    if (lock->fd < 0 && (ENOENT == errno || ENOTDIR == errno)) {
+        /* Not ABSENT: the segment is there, and no other BTL may step in silently. */
+        return vmshm_fail(e, VMSHM_ERR_SYSTEM, lock->path, "common_vmshm_lock_dir", "there is no such "
+                          "directory: make it, or name one that is there, by its full path");
+    }
     if (lock->fd < 0) {
         return vmshm_fail_errno(e, lock->path, "common_vmshm_lock_dir", "open of the lock file");
     }

@@ -9,7 +9,8 @@
  * alive until it ends.
  *
  * Who may open the file can lock any byte of it, and so keep others out. Its owner, group and mode
- * are therefore those of the segment: who may open that can do worse.
+ * are therefore those of the segment: who may open that can do worse. One that somebody else made is not
+ * used, by root neither: he may have it open.
  *
  * The file's content is for people only: while byte 0 is held it is the holder's pid.
  */
@@ -40,8 +41,8 @@ struct vmshm_lock {
  * tests. */
 const char *vmshm_lock_dir(const char *root);
 
-/* segment_fd: the segment, whose owner, group and mode the file gets. Errors: SYSTEM, PERMISSION (also if
- * the file is open to users who may not open the segment), ABSENT (no such directory). */
+/* segment_fd: the segment, whose owner, group and mode the file gets. Errors: SYSTEM (also no such directory), PERMISSION (also if
+ * the file is open to users who may not open the segment). */
 int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid[16], uint32_t vm,
                     int segment_fd, struct vmshm_error *e);
 void vmshm_lock_close(struct vmshm_lock *lock);

@@ -1,9 +1,13 @@
+#define _GNU_SOURCE
 #include "vmshm_map.h"
 
+#include <errno.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -31,6 +35,19 @@ void vmshm_map_whole(struct vmshm_segment *s)
     s->total_bytes = s->header.total_bytes;
 }
 
+/* In place of what is reserved, which is given up first: together they might be more than may be locked. */
+static void place_file(struct vmshm_segment *s)
+{
+    uint8_t *at;
+
+    munmap(s->base, s->total_bytes);
+    at = mmap(s->base, s->total_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED_NOREPLACE, s->fd, 0);
+    if (MAP_FAILED == at && EEXIST == errno) {
+        at = mmap(NULL, s->total_bytes, PROT_NONE, MAP_SHARED, s->fd, 0);   /* a thread was quicker */
+    }
+    s->base = MAP_FAILED == at ? NULL : at;
+}
+
 /* At the alignment of large pages, so that the kernel can map with them. */
 void vmshm_map_reserve(struct vmshm_segment *s)
 {
@@ -52,18 +69,79 @@ void vmshm_map_reserve(struct vmshm_segment *s)
         munmap(base + bytes, (size_t) (at + spare - base));
     }
     s->base = base;
+    if (!s->managed) {
+        place_file(s);
+    }
+}
+
+/* As vmshm_map_whole() and vmshm_segment_own() have it. What is given access here begins and ends where
+ * mappings of the kernel's do, and makes one of several: that is not refused for their number. */
+static bool open_all(struct vmshm_segment *s)
+{
+    const uint64_t own_end = s->own_offset + s->own_length;
+
+    if (0 != mprotect(s->base, s->own_offset, PROT_READ)
+        || 0 != mprotect(s->base + own_end, s->total_bytes - own_end, PROT_READ)
+        || 0 != mprotect(s->base + s->own_offset, s->own_length, PROT_READ | PROT_WRITE)) {
+        return false;
+    }
+    s->pieces = false;
+    return true;
 }
 
 bool vmshm_map_piece(struct vmshm_segment *s, uint64_t offset, uint64_t length, int prot)
 {
-    return MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd,
-                              (off_t) offset);
+    if (s->managed) {
+        return MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd,
+                                  (off_t) offset);
+    }
+    return 0 == mprotect(s->base + offset, length, prot) || open_all(s);
 }
 
 void vmshm_map_remove(struct vmshm_segment *s, uint64_t offset, uint64_t length)
 {
-    (void) mmap(s->base + offset, length, PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+    if (s->managed) {
+        (void) mmap(s->base + offset, length, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+        return;
+    }
+    (void) mprotect(s->base + offset, length, PROT_NONE);
+    (void) madvise(s->base + offset, length, MADV_DONTNEED);    /* not where it is locked */
+}
+
+static void read_max_maps(char *text, size_t bytes)
+{
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+
+    snprintf(text, bytes, "?");
+    if (NULL != f) {
+        (void) !fgets(text, (int) bytes, f);
+        text[strcspn(text, "\n")] = '\0';
+        fclose(f);
+    }
+}
+
+int vmshm_map_fail(struct vmshm_error *e, const char *file, const char *field, const char *what)
+{
+    const int err = errno;
+    struct rlimit lock = { 0 };
+    char maps[32];
+
+    switch (err) {
+    case EAGAIN:
+        (void) getrlimit(RLIMIT_MEMLOCK, &lock);
+        return vmshm_fail(e, VMSHM_ERR_MAP, file, field, "%s: the program locks what it maps (mlockall), and "
+                          "may not lock more: RLIMIT_MEMLOCK (ulimit -l) is %llu KiB", what,
+                          (unsigned long long) lock.rlim_cur / 1024);
+    case ENOMEM:
+        read_max_maps(maps, sizeof maps);
+        return vmshm_fail(e, VMSHM_ERR_MAP, file, field, "%s: this process has no memory or addresses left "
+                          "(ulimit -v), or as many mappings as it may have (vm.max_map_count, %s)", what,
+                          maps);
+    default:
+        errno = err;
+        return vmshm_fail_errno(e, file, field, what);
+    }
 }
 
 static bool zeros(struct vmshm_segment *s, uint64_t offset, uint64_t length, int prot)

@@ -7,7 +7,6 @@
  */
 #include "vmshm_mapped.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -50,10 +49,15 @@ static bool overlaps(const struct vmshm_mapped *mapped, uint64_t offset, uint64_
 }
 
 struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm_segment *s,
-                                       const struct vmshm_mapping *mapping)
+                                       const struct vmshm_mapping *mapping, struct vmshm_error *e)
 {
-    if (mapped->gone || overlaps(mapped, mapping->offset, mapping->length)) {
-        errno = mapped->gone ? ENODEV : EEXIST;
+    if (mapped->gone) {
+        (void) vmshm_fail(e, VMSHM_ERR_ABSENT, s->path, "window", "this process has the segment no more");
+        return NULL;
+    }
+    if (overlaps(mapped, mapping->offset, mapping->length)) {
+        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "window", "VM %u: window %u lies over another window",
+                          mapping->vm, mapping->index);
         return NULL;
     }
     if (mapped->count == mapped->room) {
@@ -61,6 +65,7 @@ struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm
         struct vmshm_mapping *list = realloc(mapped->list, room * sizeof *list);
 
         if (NULL == list) {
+            (void) vmshm_map_fail(e, s->path, "window", "the list of what is mapped");
             return NULL;
         }
         mapped->list = list;
@@ -68,6 +73,8 @@ struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm
     }
     if (s->pieces && !vmshm_map_piece(s, mapping->offset, mapping->length,
                                       PROT_READ | (mapping->own ? PROT_WRITE : 0))) {
+        (void) vmshm_map_fail(e, s->path, "window",
+                              mapping->own ? "mapping an own window" : "mapping a window of a peer");
         return NULL;
     }
     mapped->list[mapped->count] = *mapping;

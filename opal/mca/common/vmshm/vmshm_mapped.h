@@ -1,5 +1,5 @@
 /*
- * The windows that a process has mapped. Not with the kernel module, which keeps its own list.
+ * The windows that a process has mapped.
  */
 #ifndef VMSHM_MAPPED_H
 #define VMSHM_MAPPED_H
@@ -30,10 +30,10 @@ void vmshm_mapped_fini(struct vmshm_mapped *mapped);
 /* What follows: lock held. */
 
 struct vmshm_mapping *vmshm_mapped_find(struct vmshm_mapped *mapped, uint32_t vm, uint32_t index);
-/* Map it. NULL and errno: it overlaps another one (EEXIST), the segment is gone (ENODEV), or the system
- * refuses. Pointers from before are void. */
+/* Map it. NULL and *e: it overlaps another one (PEER), the segment is gone (ABSENT), or this process may not
+ * map it (MAP, SYSTEM). Pointers from before are void. */
 struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm_segment *s,
-                                       const struct vmshm_mapping *mapping);
+                                       const struct vmshm_mapping *mapping, struct vmshm_error *e);
 void vmshm_mapped_remove(struct vmshm_mapped *mapped, struct vmshm_segment *s,
                          struct vmshm_mapping *mapping);
 

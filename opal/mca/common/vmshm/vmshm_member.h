@@ -113,7 +113,7 @@ bool vmshm_is_arbiter(const struct vmshm_member *m);
 /* --- windows: vmshm_window.c */
 
 /* Hand out `bytes` (rounded up to VMSHM_GRANULE_BYTES) of the own section, zeroed. *offset is the
- * window's offset in the segment. Errors: FULL, HELD, SYSTEM. */
+ * window's offset in the segment. Errors: FULL, HELD, MAP, SYSTEM. */
 int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, uint32_t *index,
                        uint64_t *offset, struct vmshm_error *e);
 
@@ -139,22 +139,22 @@ bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
 
 /* Does the process that published `a` stand there, live, and does its nonce stand in its control
  * window, read through our own mapping? Registers as a reader of the control window, whose private
- * copy goes to *w. Errors: PEER. */
+ * copy goes to *w. Errors: PEER, USER, MAP. */
 int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a,
                      uint32_t *index, struct vmshm_window *w, struct vmshm_error *e);
 
 /* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`, and map it.
- * *w receives a checked copy. False: not such a window. May be done several times, and is then to be undone
- * as often. */
+ * *w receives a checked copy. May be done several times, and is then to be undone as often. False and *e:
+ * not such a window (PEER), or this process cannot map it (MAP), which is not the peer's fault. */
 bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
-                        struct vmshm_window *w);
+                        struct vmshm_window *w, struct vmshm_error *e);
 void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index);
 
 /* Find, and register as a reader of, the live window of (vm, slot) that holds
- * [offset, offset + length). Returns its index or VMSHM_NO_WINDOW. Linear in the table: callers
- * keep what they found. */
+ * [offset, offset + length). Returns its index, or VMSHM_NO_WINDOW and *e as above. Linear in the table:
+ * callers keep what they found. */
 uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
-                           uint64_t length, struct vmshm_window *w);
+                           uint64_t length, struct vmshm_window *w, struct vmshm_error *e);
 
 /* --- helpers */
 

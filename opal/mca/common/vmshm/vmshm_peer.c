@@ -48,12 +48,19 @@ static bool is_window_of(const struct vmshm_member *m, uint32_t vm, uint32_t slo
     return VMSHM_WINDOW_LIVE == w->state && slot == w->proc
            && vmshm_range_inside(w->offset, w->length, section->offset + heap,
                                  section->length - heap)
-           && 0 == w->offset % VMSHM_GRANULE_BYTES && 0 == w->length % VMSHM_GRANULE_BYTES;
+           && 0 != w->length && 0 == w->offset % VMSHM_GRANULE_BYTES && 0 == w->length % VMSHM_GRANULE_BYTES;
+}
+
+static bool is_no_window(const struct vmshm_member *m, uint32_t vm, uint32_t slot, struct vmshm_error *e)
+{
+    (void) vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window", "VM %u, slot %u: what is looked for is "
+                      "not in a live window of the peer", vm, slot);
+    return false;
 }
 
 /* Lock of what is mapped held. */
 static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
-                  struct vmshm_window *w)
+                  struct vmshm_window *w, struct vmshm_error *e)
 {
     const struct vmshm_window *shared = vmshm_window_of(&m->segment, vm, index);
     struct vmshm_mapping *mapping = vmshm_mapped_find(&m->mapped, vm, index);
@@ -69,11 +76,12 @@ static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t i
     state = vmshm_load_acquire(&shared->state);
     vmshm_copy_in(w, shared, sizeof *w);
     w->state = state;
+    (void) is_no_window(m, vm, slot, e);
     if (is_window_of(m, vm, slot, w)) {
         if (NULL == mapping) {
             mapping = vmshm_mapped_add(&m->mapped, &m->segment, &(struct vmshm_mapping) {
                 .offset = w->offset, .length = w->length, .vm = vm, .index = index,
-            });
+            }, e);
         }
         if (NULL != mapping && w->offset == mapping->offset && w->length == mapping->length) {
             mapping->readers += 1;
@@ -87,18 +95,18 @@ static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t i
 }
 
 bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
-                        struct vmshm_window *w)
+                        struct vmshm_window *w, struct vmshm_error *e)
 {
     bool entered;
 
     if (vm >= m->segment.header.vms || index >= m->segment.header.windows) {
-        return false;
+        return is_no_window(m, vm, slot, e);
     }
     if (m->segment.managed) {
-        return index == vmshm_kmod_find(m, vm, slot, index, 0, 0, w);
+        return index == vmshm_kmod_find(m, vm, slot, index, 0, 0, w, e);
     }
     pthread_mutex_lock(&m->mapped.lock);
-    entered = enter(m, vm, slot, index, w);
+    entered = enter(m, vm, slot, index, w, e);
     pthread_mutex_unlock(&m->mapped.lock);
     return entered;
 }
@@ -109,7 +117,7 @@ void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
     struct vmshm_mapping *mapping;
 
     if (m->segment.managed) {
-        vmshm_kmod_window_release(m, vm, index);
+        vmshm_kmod_window_leave(m, vm, index);
         return;
     }
     pthread_mutex_lock(&m->mapped.lock);
@@ -124,11 +132,12 @@ void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
 }
 
 uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
-                           uint64_t length, struct vmshm_window *w)
+                           uint64_t length, struct vmshm_window *w, struct vmshm_error *e)
 {
     if (m->segment.managed) {
-        return vmshm_kmod_find(m, vm, slot, VMSHM_NO_WINDOW, offset, length, w);
+        return vmshm_kmod_find(m, vm, slot, VMSHM_NO_WINDOW, offset, length, w, e);
     }
+    (void) is_no_window(m, vm, slot, e);
     for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
         struct vmshm_window peek;
 
@@ -137,11 +146,14 @@ uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, u
             || !vmshm_range_inside(offset, length, peek.offset, peek.length)) {
             continue;
         }
-        if (vmshm_reader_enter(m, vm, slot, i, w)) {
+        if (vmshm_reader_enter(m, vm, slot, i, w, e)) {
             if (vmshm_range_inside(offset, length, w->offset, w->length)) {
                 return i;
             }
             vmshm_reader_leave(m, vm, i);
+            (void) is_no_window(m, vm, slot, e);
+        } else if (VMSHM_ERR_PEER != e->code) {
+            break;
         }
     }
     return VMSHM_NO_WINDOW;
@@ -179,10 +191,8 @@ int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint
         return vmshm_fail(e, VMSHM_ERR_USER, m->segment.path, "uid", "VM %u, slot %u: the peer runs as "
                           "user %u there, this process as user %u", a->vm, a->slot, proc.uid, m->uid);
     }
-    if (!vmshm_reader_enter(m, a->vm, a->slot, proc.window, w)) {
-        return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window",
-                          "VM %u, slot %u: window %u is not a live window of the peer", a->vm,
-                          a->slot, proc.window);
+    if (!vmshm_reader_enter(m, a->vm, a->slot, proc.window, w, e)) {
+        return e->code;
     }
     shared = vmshm_at(m, w->offset);
     if (w->length < vmshm_control_bytes(&m->segment.header)

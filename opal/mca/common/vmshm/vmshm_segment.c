@@ -19,7 +19,7 @@ int vmshm_segment_peek(int fd, const char *path, void *image, struct vmshm_error
     void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
 
     if (MAP_FAILED == map) {
-        return vmshm_fail_errno(e, path, "header", "mmap of the header");
+        return vmshm_map_fail(e, path, "header", "mmap of the header");
     }
     memcpy(image, map, VMSHM_CHECKED_BYTES);
     munmap(map, bytes);
@@ -81,7 +81,7 @@ static int map_whole(struct vmshm_segment *s, uint64_t available, struct vmshm_e
     return EINVAL == errno && UINT64_MAX == available
            ? vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "total_bytes", "the header says %" PRIu64
                         " bytes, the device refuses to map so many", s->header.total_bytes)
-           : vmshm_fail_errno(e, s->path, "total_bytes", "mmap of the whole segment");
+           : vmshm_map_fail(e, s->path, "total_bytes", "mmap of the whole segment");
 }
 
 /* Bytes of a section before its heap that hold something. The kernel module maps tables as a whole. */
@@ -99,14 +99,14 @@ static int map_tables(struct vmshm_segment *s, struct vmshm_error *e)
     s->pieces = true;
     vmshm_map_reserve(s);
     if (NULL == s->base) {
-        return vmshm_fail_errno(e, s->path, "total_bytes", "reserving addresses for the segment");
+        return vmshm_map_fail(e, s->path, "total_bytes", "reserving addresses for the segment");
     }
     if (!vmshm_map_piece(s, 0, s->managed ? VMSHM_HEADER_BYTES : VMSHM_GRANULE_BYTES, PROT_READ)) {
-        return vmshm_fail_errno(e, s->path, "header", "mmap of the header");
+        return vmshm_map_fail(e, s->path, "header", "mmap of the header");
     }
     for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
         if (!vmshm_map_piece(s, s->sections[vm].offset, tables_bytes(s), PROT_READ)) {
-            return vmshm_fail_errno(e, s->path, "section", "mmap of a section's tables");
+            return vmshm_map_fail(e, s->path, "section", "mmap of a section's tables");
         }
     }
     return VMSHM_OK;
@@ -148,8 +148,10 @@ int vmshm_segment_own(struct vmshm_segment *s, uint32_t vm, struct vmshm_error *
     }
     if (0 != mprotect(s->base + entry->offset, s->pieces ? tables_bytes(s) : entry->length,
                       PROT_READ | PROT_WRITE)) {
-        return vmshm_fail_errno(e, s->path, "section", "mprotect of the VM's own section");
+        return vmshm_map_fail(e, s->path, "section", "mprotect of the VM's own section");
     }
+    s->own_offset = entry->offset;
+    s->own_length = entry->length;
     return VMSHM_OK;
 }
 

@@ -27,6 +27,7 @@ struct vmshm_segment {
     char path[256];
     const char *provider;                 /* "kmod", "file", "chardev" or "pci" */
     bool pieces;                          /* of the heaps only windows are mapped, each by itself */
+    uint64_t own_offset, own_length;      /* of the section that was made writable; 0: none */
     bool managed;                         /* the kernel module owns the tables: see vmshm_kmod.h */
     struct vmshm_identity id;             /* if managed: as the module says */
     struct vmshm_header header;           /* private copies, validated */

@@ -164,7 +164,8 @@ static void find_room(const struct vmshm_member *m, uint64_t bytes, uint32_t kin
     *at = bytes <= m->segment.sections[m->id.vm].length ? find_gap(m, bytes, kind) : 0;
 }
 
-static bool map_own(struct vmshm_member *m, uint32_t index, uint64_t offset, uint64_t length)
+static bool map_own(struct vmshm_member *m, uint32_t index, uint64_t offset, uint64_t length,
+                    struct vmshm_error *e)
 {
     const struct vmshm_mapping mapping = {
         .offset = offset, .length = length, .vm = m->id.vm, .index = index, .own = true,
@@ -172,7 +173,7 @@ static bool map_own(struct vmshm_member *m, uint32_t index, uint64_t offset, uin
     bool mapped;
 
     pthread_mutex_lock(&m->mapped.lock);
-    mapped = NULL != vmshm_mapped_add(&m->mapped, &m->segment, &mapping);
+    mapped = NULL != vmshm_mapped_add(&m->mapped, &m->segment, &mapping, e);
     pthread_mutex_unlock(&m->mapped.lock);
     return mapped;
 }
@@ -226,8 +227,8 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
         goto leave;
     }
     *index = (uint32_t) (w - entry_of(m, 0));
-    if (!map_own(m, *index, at, bytes)) {
-        rc = vmshm_fail_errno(e, m->segment.path, "heap", "mmap of an own window");
+    if (!map_own(m, *index, at, bytes, e)) {
+        rc = e->code;
         goto leave;
     }
     w->generation += 1;
@@ -257,7 +258,7 @@ leave:
 void vmshm_window_release(struct vmshm_member *m, uint32_t index)
 {
     if (m->segment.managed) {
-        vmshm_kmod_window_release(m, m->id.vm, index);
+        vmshm_kmod_window_release(m, index);
         return;
     }
     unmap_own(m, index);
