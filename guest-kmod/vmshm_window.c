@@ -61,12 +61,13 @@ static enum vmshm_look window_look(struct vmshm_dev *dev, struct vmshm_own_windo
 			return VMSHM_LOOK_HELD;
 		if (w->readers_seen == all)
 			break;
-		if (!vm_is_reader(dev, vm))
+		if (!vm_is_reader(dev, vm)) {
 			w->readers_seen = (vm + 1) * 2 * procs;
-		else if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
+			continue;
+		}
+		if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
 			return VMSHM_LOOK_HELD;
-		else
-			w->readers_seen++;
+		w->readers_seen++;
 	}
 	return vmshm_look_pages(dev, w->offset, w->length, &w->bytes_seen, looks);
 }

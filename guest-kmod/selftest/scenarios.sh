@@ -776,7 +776,7 @@ marked_while_running() {
 
 # The same file, with other tables.
 segment_anew() { # OPTION...
-    "$ctl" create --force --vms 2 --size 256M --open 25% "$@" "$segment" >"$work/out" 2>&1 ||
+    "$ctl" create --force --size 256M --open 25% "$@" "$segment" >"$work/out" 2>&1 ||
         { cat "$work/out" >>"$work/why"; return 1; }
 }
 
@@ -784,18 +784,18 @@ segment_anew() { # OPTION...
 # where others' windows are.
 mapped_before() {
     local at
-    unload 0 && segment_anew --procs 1024 --windows 16384 && load 0 || return 1
+    unload 0 && segment_anew --vms 8 --procs 1024 --windows 4096 && load 0 || return 1
     agent x 0 1000
-    expect x open ok && expect x "join 1" ok && expect x "alloc 33554432 private" "ok index=0" || return 1
+    expect x open ok && expect x "join 1" ok && expect x "alloc 8388608 private" "ok index=0" || return 1
     at=$(value offset)
-    expect x "map w $at 33554432 w" ok && expect x "fill w 0x51" ok &&
+    expect x "map w $at 8388608 w" ok && expect x "fill w 0x51" ok &&
         expect x "map t $((at - 4096)) 4096 r" ok && expect x "read t" ok && expect x "drain 700" ok || return 1
     mark 0 gone && is_expelled x && within 5000 expect x "read w" SIGBUS || return 1
-    segment_anew --procs 1 --windows 64 || return 1
+    segment_anew --vms 2 --procs 1 --windows 64 || return 1
     within 5000 expect x "join 1" ok && expect x "alloc 65536 private" "ok index=0" &&
         expect x "read w" SIGBUS && expect x "write w 1" SIGBUS && expect x "read t" SIGBUS || return 1
     dismiss x
-    unload 0 && segment_anew --procs 16 --windows 128 && load 0
+    unload 0 && segment_anew --vms 2 --procs 16 --windows 128 && load 0
 }
 
 # Its section is another's: as when the host started a second VM of its id while it was paused.
