@@ -28,13 +28,15 @@ typedef struct mca_btl_vmshm_frag_t mca_btl_vmshm_frag_t;
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_frag_t);
 
-/* Cells that a peer may have at a time. */
-#define MCA_BTL_VMSHM_MOST_CELLS_OUT 512
+/* Cells that a peer may have at a time, and of these fragments of large messages, whose cells are larger. */
+#define MCA_BTL_VMSHM_MOST_CELLS_OUT     512
+#define MCA_BTL_VMSHM_MOST_FRAGMENTS_OUT 64
 
 /* May the peer have another cell? Endpoint lock held. */
 static inline bool mca_btl_vmshm_may_have_cell(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return endpoint->cells_out < MCA_BTL_VMSHM_MOST_CELLS_OUT;
+    return endpoint->cells_out < MCA_BTL_VMSHM_MOST_CELLS_OUT
+           && endpoint->callbacks < MCA_BTL_VMSHM_MOST_FRAGMENTS_OUT;
 }
 
 /* May a fragment that is made now stand in a cell? What waits behind others would only hold it: a rank that
