@@ -3,7 +3,7 @@
 # turn, each time with other settings and seeds nobody used before. Now and then a rank is killed: the job
 # must end by itself, and nothing of it may stay. "make soak SECONDS=3600"; not a part of ./check.
 #
-# Further runs (sanitizers) go into the list of turns below.
+# Further runs go into the list of turns below.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=test/suites/count.sh
@@ -139,12 +139,36 @@ qemu() {
     VMSHM_LAB_UID=1000 guests qemu 2 30 --max 128K --ops 50
 }
 
+# With the sanitizers: the tests once, and each time storms with what they built.
+sanitized() { # KIND
+    local kind=$1 dir=$top/build/sanitize-$1 last
+    if [[ ! -e $work/sanitized-$kind ]]; then
+        touch "$work/sanitized-$kind"
+        "$top/test/suites/sanitize.sh" "$kind" >"$work/out" 2>&1 &
+        job=$!
+        wait "$job" || true
+        job=''
+        grep -E '^(FAIL|SKIP)' "$work/out" || true
+        last=$(tail -n 1 "$work/out")
+        if [[ $last =~ ^[0-9]+\ passed,\ 0\ failed ]]; then
+            pass "sanitizer $kind: $last"
+        else
+            fail "sanitizer $kind: $last" "$work/out"
+        fi
+    fi
+    # Leaks of Open MPI's; the thread sanitizer does not see the order that its libraries give.
+    ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="history_size=7 ignore_noninstrumented_modules=1 \
+        suppressions=$top/test/suites/tsan.supp" \
+        storm "sanitizer $kind" --seconds 60 --np 2,3 --max 512K --prefix "$dir/inst" \
+        --program "$dir/test/mpi/vt_storm"
+}
+
 turns=(
     "native 2 --np 2" "killed" "native tiny --np 2,4 --tiny --max 1M" "guests uml 3 30 --max 1M"
     "native 4 --np 3,4 --max 2M" "native threads --np 2,3 --threads 3 --max 512K" "killed"
     "native 8 --np 6,8 --max 512K" "qemu" "native intra --np 5 --vms 2 --max 1M"
     "native tiny-threads --np 3 --threads 2 --tiny --max 256K" "native far --np 2 --mca btl_vmshm_far_ns=0"
-    "guests uml 2 30 --max 256K --tiny")
+    "guests uml 2 30 --max 256K --tiny" "sanitized address" "sanitized thread")
 start=$SECONDS
 for ((i = 0; SECONDS - start < seconds; ++i)); do
     # shellcheck disable=SC2086 # a turn is a command and its words
