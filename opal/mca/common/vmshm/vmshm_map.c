@@ -151,11 +151,15 @@ static bool zeros(struct vmshm_segment *s, uint64_t offset, uint64_t length, int
 }
 
 /* Pages that can be written count as used before they are, where the system may not promise more than it
- * has (vm.overcommit_memory = 2) or a limit says so: the own section only, and not that if need be. */
+ * has (vm.overcommit_memory = 2) or a limit says so: the own section only, and not that if need be. Locked
+ * memory counts once more while it is replaced, so a program that locks all of its own is unlocked: its job
+ * ends, and shall end with the reason. */
 void vmshm_map_zeros(struct vmshm_segment *s, uint32_t own)
 {
-    bool done = zeros(s, 0, VMSHM_HEADER_BYTES, PROT_READ);
+    bool done;
 
+    (void) munlockall();
+    done = zeros(s, 0, VMSHM_HEADER_BYTES, PROT_READ);
     for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
         const struct vmshm_section_entry *entry = &s->sections[vm];
 
