@@ -264,7 +264,7 @@ holders() {
     grep -qE "^slot index=$slot holder=process pid=$(value pid) uid=1000 " "$work/out" &&
         grep -qE "^window index=$closed state=quarantine offset=$closed_at bytes=$length uid=1000 readers=0 held=1\\.$yslot\$" \
             "$work/out" && grep -qE "^window index=$open state=live .* uid=1000 slot=$slot readers=0\$" "$work/out" &&
-        grep -qE '^user uid=1000 slots=1/16 windows=2/128 ' "$work/out" ||
+        grep -qE '^user uid=1000 slots=1/15 windows=2/128 ' "$work/out" ||
         { cat "$work/out" >>"$work/why"; return 1; }
     # the same through the tool, which finds the device by itself
     limit=60 in_guest 0 "$ctl show" >"$work/out" 2>&1 && grep -q "^/dev/vmshm0 (kmod)" "$work/out" &&
