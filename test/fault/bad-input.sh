@@ -2,6 +2,7 @@
 # Every kind of segment, identity, parameter and installation that BTL vmshm cannot use: with
 # another BTL the job runs and the cause is told once, with file, field and remedy; without one the
 # job ends quickly with the same text.
+# Time limit: 300 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/fault/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -221,7 +222,7 @@ bad_parameter btl_vmshm_ring_slots=33 'a power of two from 8'
 bad_parameter btl_vmshm_ring_slots_max=2 'a power of two from btl_vmshm_ring_slots'
 bad_parameter btl_vmshm_max_windows=0 '1 to 16'
 bad_parameter btl_vmshm_window_size=1000 'at least 65536'
-bad_parameter btl_vmshm_eager_limit=16 'at least 1024'
+bad_parameter btl_vmshm_eager_limit=16 '1024 to half'
 
 # The same component, built against a version that is not the running one: of the same series, and of
 # another. Nothing is registered for it: the module may have another size.

@@ -2,6 +2,7 @@
 # Ranks, jobs and pretended VMs that die, stand still or are marked as gone: the job ends in time
 # with a text that names the peer, or survives where it should; the segment is usable at once and
 # nothing of the dead stays in it.
+# Time limit: 300 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/fault/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -2,6 +2,7 @@
 # A VM that turns hostile during a job: whatever it writes into its section, the ranks of other
 # VMs neither crash nor wait for ever. See hostile.c for what is overwritten. Seeds are fixed; one
 # of them alone: hostile.sh loud 17
+# Time limit: 300 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/fault/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -2,6 +2,7 @@
 # Live migration under the patched QEMU: two small guests exchange numbers through the kernel module;
 # the host asks one for the memory, migrates it to a second QEMU on this machine, and it goes on there.
 # The other guest does not answer such a wish and loses its mappings.
+# Time limit: 300 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/fault/small-guest.sh
 . "$(dirname "$0")/small-guest.sh"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What a hostile guest can do to others: under stock QEMU, and under the patched one, whose guests
 # write in their own section only. Then: what becomes of a job when the host wants the memory back.
+# Time limit: 400 s, for a machine under load.
 set -euo pipefail
 # shellcheck source=test/apps/common.sh
 . "$(dirname "$0")/../apps/common.sh"
