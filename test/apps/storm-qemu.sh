@@ -1,7 +1,7 @@
 #!/bin/bash
 # Generated MPI programs between QEMU guests through the kernel module, by a user who is not root: see
 # test/suites/storm.sh.
-# Time limit: 400 s
+# Time limit: 900 s
 set -euo pipefail
 # shellcheck source=test/apps/common.sh
 . "$(dirname "$0")/common.sh"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Generated MPI programs between User-Mode Linux guests: see test/suites/storm.sh.
-# Time limit: 250 s
+# Time limit: 500 s
 set -euo pipefail
 # shellcheck source=test/apps/common.sh
 . "$(dirname "$0")/common.sh"

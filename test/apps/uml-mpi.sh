@@ -1,6 +1,7 @@
 #!/bin/bash
 # The MPI test programs between User-Mode Linux guests: some with one rank in each of four, all with
 # one in each of two. The full sizes run natively in the suite "mpi"; a guest has one virtual CPU.
+# Time limit: 400 s
 set -euo pipefail
 # shellcheck source=test/apps/common.sh
 . "$(dirname "$0")/common.sh"
