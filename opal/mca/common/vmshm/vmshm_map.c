@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -21,10 +22,14 @@ uint64_t vmshm_map_unit(int fd)
            ? (uint64_t) fs.f_bsize : (uint64_t) sysconf(_SC_PAGESIZE);
 }
 
+/* Devices are mapped whole: what they map is not locked, and not all of them can change its access later
+ * (User-Mode Linux's mmapper shows other memory then). */
 bool vmshm_map_has_pieces(const struct vmshm_segment *s)
 {
-    return s->managed || (0 == strcmp(s->provider, "file")
-                          && vmshm_map_unit(s->fd) <= VMSHM_GRANULE_BYTES);
+    struct stat st;
+
+    return s->managed || (0 == strcmp(s->provider, "file") && 0 == fstat(s->fd, &st)
+                          && S_ISREG(st.st_mode) && vmshm_map_unit(s->fd) <= VMSHM_GRANULE_BYTES);
 }
 
 void vmshm_map_whole(struct vmshm_segment *s)
