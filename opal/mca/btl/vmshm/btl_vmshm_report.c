@@ -246,7 +246,9 @@ static void insist_on(uint32_t rank, const struct vmshm_address *a)
         vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, c->member.segment.path, "vm_id",
                    "rank %u runs on another node under the same VM id %u", rank, a->vm);
     } else {
-        (void) mca_btl_vmshm_endpoint_get(a, &e);
+        if (NULL != mca_btl_vmshm_endpoint_get(a, &e)) {
+            e.code = VMSHM_OK;          /* what stands there otherwise is of no account */
+        }
     }
     if (VMSHM_OK != e.code) {
         opal_show_help("help-btl-vmshm.txt", vmshm_error_topic(e.code), true, e.file, e.field,

@@ -85,6 +85,7 @@ static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t i
         }
         if (NULL != mapping && w->offset == mapping->offset && w->length == mapping->length) {
             mapping->readers += 1;
+            e->code = VMSHM_OK;
             return true;
         }
     }
