@@ -10,14 +10,15 @@
 #include "opal/util/show_help.h"
 
 uint64_t side_losses;
+char side_loss[384];
 
 static void on_error(struct mca_btl_base_module_t *btl, int32_t flags, struct opal_proc_t *proc,
                      char *text)
 {
     (void) btl;
     (void) proc;
-    (void) text;
     REQUIRE(flags & MCA_BTL_ERROR_FLAGS_FATAL);
+    snprintf(side_loss, sizeof side_loss, "%s", text);
     ++side_losses;
 }
 

@@ -27,8 +27,9 @@ struct side {
     mca_btl_vmshm_endpoint_t *peer;
 };
 
-/* Peers that were reported as lost in this process. */
+/* Losses that were reported in this process, and the text of the last one. */
 extern uint64_t side_losses;
+extern char side_loss[384];
 
 /* Join dir/segment and start the module. */
 void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message);

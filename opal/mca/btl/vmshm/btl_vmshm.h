@@ -314,6 +314,7 @@ struct mca_btl_vmshm_component_t {
     bool lost_told;
     int32_t unmapped_stage;             /* 1: the one below is being written, 2: to be told, 3: told */
     struct vmshm_error unmapped;        /* why a peer's memory cannot be read */
+    uint32_t unmapped_ticks;            /* the ticks then */
     uint32_t silent_ticks[VMSHM_MAX_VMS];
     bool silence_noted[VMSHM_MAX_VMS];
 

@@ -56,10 +56,17 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
 bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                uint64_t first, const char **why)
 {
+    const uint32_t mask = endpoint->in_mask;
+
     if (!take_ring(endpoint, offset, why) || first != endpoint->position) {
         if (NULL == *why) {
             *why = "the ring it switches to is not one from the peer to this process";
         }
+        return false;
+    }
+    /* A circle of rings would be followed for ever. */
+    if (endpoint->in_mask <= mask) {
+        *why = "the ring it switches to is not larger";
         return false;
     }
     return true;

@@ -24,6 +24,8 @@
 
 #define TICKS_PER_SECOND 2
 #define REAP_TICKS       4
+/* A loss of the segment that a call meets first is known to the monitor after so many ticks. */
+#define LOST_TICKS       2
 
 static uint64_t beats[VMSHM_MAX_VMS];
 
@@ -289,6 +291,7 @@ void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vms
 
     if (vmshm_compare_exchange(&c->unmapped_stage, &expected, 1)) {
         c->unmapped = *e;
+        c->unmapped_ticks = vmshm_load_relaxed(&c->ticks);
         vmshm_store_release(&c->unmapped_stage, 2);
     }
     if (NULL != endpoint) {
@@ -350,6 +353,18 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
 
+/* No more than all the rings of a peer hold, each twice the one before: it may say that it went and go on
+ * sending. */
+static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    int left = 2 * VMSHM_RING_MAX_SLOTS, count = 1;
+
+    while (NULL != endpoint->in && count > 0 && left > 0) {
+        count = mca_btl_vmshm_poll(endpoint, left);
+        left -= count;
+    }
+}
+
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -363,8 +378,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         if (NULL == endpoint->in) {
             mca_btl_vmshm_ring_accept(endpoint);
         }
-        while (NULL != endpoint->in && mca_btl_vmshm_poll(endpoint, 1024) > 0) {
-        }
+        deliver_rest(endpoint);
     }
     mca_btl_vmshm_endpoint_unmap(endpoint);
     if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
@@ -418,6 +432,11 @@ static void tell_unmapped(void)
     char line[384];
 
     if (2 != vmshm_load_acquire(&c->unmapped_stage)) {
+        return;
+    }
+    if (VMSHM_ERR_ABSENT == e->code
+        && vmshm_load_relaxed(&c->ticks) - c->unmapped_ticks <= LOST_TICKS) {
+        mca_btl_vmshm_alert();          /* most likely the segment is lost: see tell_lost */
         return;
     }
     vmshm_store_release(&c->unmapped_stage, 3);

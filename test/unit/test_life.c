@@ -1,0 +1,413 @@
+/*
+ * Peers that die or leave, the processes of one slot one after the other, memory that is gone and
+ * comes back.
+ */
+#include "opal_config.h"
+
+#include "messages.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+
+/* --- a peer that dies or leaves */
+
+static int die(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    for (uint64_t n = 0; n < 10; ++n) {
+        send_one(side, n, &seed);
+    }
+    side_meet(side);
+    _exit(0);                       /* without leaving: the slot stays, the lock goes */
+}
+
+/* A sibling in the dead process's VM finds it; here the test itself plays the sibling. */
+static int survive(struct side *side)
+{
+    /* While there is one thread: what a fork among several may do is little. */
+    int go[2];
+    REQUIRE(0 == pipe(go));
+    pid_t sibling = fork();
+    if (0 == sibling) {
+        struct vmshm_join_options o = {
+            .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir, .vm_id = 1,
+        };
+        struct vmshm_member m;
+        struct vmshm_error e;
+
+        char c;
+
+        close(go[1]);
+        (void) !read(go[0], &c, 1);
+        usleep(200000);
+        if (VMSHM_OK == vmshm_join(&o, &m, &e)) {
+            vmshm_leave(&m);
+        }
+        _exit(0);
+    }
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    REQUIRE(1 == write(go[1], "g", 1));
+    while (0 == side_losses) {
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(10 == arrived);         /* what it sent before it died is delivered */
+    REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(0 == unit_wait(sibling));
+    side_stop();
+    return 0;
+}
+
+static void test_death(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, survive, die, NULL));
+}
+
+static int leave_early(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    for (uint64_t n = 0; n < 10; ++n) {
+        send_one(side, n, &seed);
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int see_it_leave(struct side *side)
+{
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    while (MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(side->peer) || !side->peer->attended) {
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(10 == arrived && 0 == side_losses);
+    REQUIRE(0 == side->peer->control.length && 0 == side->peer->grown_count);
+    side_stop();
+    return 0;
+}
+
+static void test_orderly_leave(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, see_it_leave, leave_early, NULL));
+}
+
+/* --- processes of one slot, one after the other. Their side runs each in a child. */
+
+static void in_a_child(struct side *side, int (*life)(struct side *))
+{
+    const pid_t pid = fork();
+
+    if (0 == pid) {
+        alarm(60);
+        exit(life(side));
+    }
+    REQUIRE(pid > 0 && 0 == unit_wait(pid));
+}
+
+/* Its last message stands in a window that the peer has not seen yet. */
+static int grow_and_go(struct side *side)
+{
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    uint32_t seed = side->vm + 1;
+    mca_btl_base_descriptor_t *des;
+
+    start(side);
+    side_connect(side);
+    send_one(side, 0, &seed);
+    side_meet(side);
+    side_meet(side);
+    while (arena->count < 2) {
+        int cell_class = MCA_BTL_VMSHM_CELL_MAX;
+
+        REQUIRE(0 != mca_btl_vmshm_cell_take(arena, &cell_class));
+    }
+    des = mca_btl_vmshm_alloc(&mca_btl_vmshm.super, side->peer, MCA_BTL_NO_ORDER, MAX_BYTES,
+                              MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
+    REQUIRE(NULL != des);
+    fill(des->des_segments->seg_addr.pval, MAX_BYTES, 1);
+    REQUIRE(1 == mca_btl_vmshm_send(&mca_btl_vmshm.super, side->peer, des, SIDE_TAG));
+    side_stop();
+    return 0;
+}
+
+static int grow_and_go_in_a_child(struct side *side)
+{
+    in_a_child(side, grow_and_go);
+    side_meet(side);
+    side_meet(side);
+    return 0;
+}
+
+#define SLOTS_OF_A_VM 8             /* unit_segment */
+#define FIRST_LIFE    10u           /* messages */
+#define SECOND_LIFE   2000u
+
+/* Each message once, in any order. */
+static void on_either(mca_btl_base_module_t *btl, mca_btl_base_tag_t tag,
+                      mca_btl_base_descriptor_t *des, void *context)
+{
+    const uint8_t *bytes = des->des_segments->seg_addr.pval;
+    static bool seen[FIRST_LIFE + SECOND_LIFE];
+    uint64_t number;
+
+    (void) btl;
+    (void) tag;
+    (void) context;
+    memcpy(&number, bytes, sizeof number);
+    REQUIRE(number < FIRST_LIFE + SECOND_LIFE && !seen[number]);
+    for (size_t i = sizeof number; i < des->des_segments->seg_len; ++i) {
+        REQUIRE((uint8_t) (number * 31 + i * 7) == bytes[i]);
+    }
+    seen[number] = true;
+    ++arrived;
+}
+
+/* What stands in a window that nobody looked into before its owner left may be anybody's by now. That is
+ * no fault of the peer's. */
+static int look_too_late(struct side *side)
+{
+    side_start(side, on_either);
+    side_connect(side);
+    side_meet(side);
+    while (arrived < 1) {
+        mca_btl_vmshm_component_progress();
+    }
+    mca_btl_vmshm_monitor_stop();   /* which might tell before the window is missed */
+    side_meet(side);
+    side_meet(side);                /* it has left */
+    while (!side->peer->attended) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
+    REQUIRE(1 == arrived);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_left_with_windows_unseen(void **state)
+{
+    const struct side small = { .window_size = 256 * 1024, .max_windows = 4 };
+
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, look_too_late, grow_and_go_in_a_child, &small));
+}
+
+static int short_life(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    side_meet(side);                    /* the other side has found this process */
+    for (uint64_t n = 0; n < FIRST_LIFE; ++n) {
+        send_one(side, n, &seed);
+    }
+    side_stop();
+    return 0;
+}
+
+static int idle_life(struct side *side)
+{
+    start(side);
+    side_stop();
+    return 0;
+}
+
+/* Needs the peer's head: the ring is full again and again. */
+static int next_life(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    for (uint64_t n = 0; n < FIRST_LIFE; ++n) {
+        (void) size_of_message(&seed);
+    }
+    for (uint64_t n = 0; n < SECOND_LIFE; ++n) {
+        send_one(side, FIRST_LIFE + n, &seed);
+    }
+    side_meet(side);
+    while (completed < SECOND_LIFE) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int lives(struct side *side)
+{
+    in_a_child(side, short_life);
+    for (int i = 1; i < SLOTS_OF_A_VM; ++i) {
+        in_a_child(side, idle_life);
+    }
+    in_a_child(side, next_life);
+    return 0;
+}
+
+/* The second life's ring is found before the first one is seen off: the late look into the first one's
+ * ring leaves the second one's head alone. */
+static int see_both(struct side *side)
+{
+    mca_btl_vmshm_endpoint_t *first;
+
+    side_start(side, on_either);
+    side_connect(side);
+    first = side->peer;
+    side_meet(side);
+    side_connect(side);
+    REQUIRE(side->peer != first && side->peer->slot == first->slot);
+    side_meet(side);
+    while (arrived < FIRST_LIFE + SECOND_LIFE) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_component.retired));
+    side_stop();
+    return 0;
+}
+
+static void test_next_process_of_a_slot(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, see_both, lives, NULL));
+}
+
+/* --- memory that is gone comes back */
+
+/* All that is left of the section. */
+static void take_rest(struct vmshm_member *sibling)
+{
+    uint64_t offset;
+    struct vmshm_error e;
+
+    for (uint64_t bytes = 8 * UNIT_MIB; bytes >= VMSHM_GRANULE_BYTES; ) {
+        uint32_t index;
+
+        if (VMSHM_OK == vmshm_window_alloc(sibling, bytes, VMSHM_KIND_PRIVATE, &index, &offset, &e)) {
+            continue;
+        }
+        bytes /= 2;
+    }
+}
+
+static int in_a_full_section(struct side *side)
+{
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    const struct vmshm_join_options o = {
+        .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir, .vm_id = (int) side->vm,
+    };
+    struct vmshm_member sibling;
+    struct vmshm_error e;
+
+    start(side);
+    side_connect(side);
+    REQUIRE(VMSHM_OK == vmshm_join(&o, &sibling, &e));
+    take_rest(&sibling);
+    REQUIRE(0 == mca_btl_vmshm_channel_take(arena, UNIT_MIB) && arena->refused);
+    mca_btl_vmshm_component_progress();
+    REQUIRE(arena->refusal_told && VMSHM_ERR_FULL == arena->refusal.code);
+    /* Not asked each time. */
+    REQUIRE(0 == mca_btl_vmshm_channel_take(arena, UNIT_MIB) && arena->retry_after > 0);
+    vmshm_leave(&sibling);
+    while (0 == mca_btl_vmshm_channel_take(arena, UNIT_MIB)) {
+        usleep(10000);
+    }
+    REQUIRE(2 == arena->count && 0 == arena->retry_after);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int stand_by(struct side *side)
+{
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_section_full_for_a_while(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, in_a_full_section, stand_by, NULL));
+}
+
+static int without_a_ring(struct side *side)
+{
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    uint32_t seed = side->vm + 1, slots;
+    uint64_t last = 0, offset;
+
+    start(side);
+    side_connect(side);
+    slots = mca_btl_vmshm_component.ring_slots;
+    while (0 != (offset = mca_btl_vmshm_ring_take(arena, slots, true))) {
+        last = offset;
+    }
+    send_one(side, 1, &seed);
+    for (int i = 0; i < 1000; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(0 == side_losses && NULL == side->peer->out && 0 == completed);
+    mca_btl_vmshm_ring_give(arena, last, slots);
+    while (0 == completed) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int take_one(struct side *side)
+{
+    start(side);
+    arrived = 1;
+    side_connect(side);
+    while (arrived < 2) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_no_ring_for_a_while(void **state)
+{
+    const struct side small = { .window_size = 256 * 1024, .max_windows = 1 };
+
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, without_a_ring, take_one, &small));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_death, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_left_with_windows_unseen, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_next_process_of_a_slot, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_section_full_for_a_while, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_no_ring_for_a_while, unit_setup, unit_teardown),
+    };
+
+    return cmocka_run_group_tests_name("life of peers", tests, NULL, NULL);
+}

@@ -1,0 +1,200 @@
+/*
+ * What this process cannot map, and a segment that is lost: no fault of a peer's, but the end.
+ */
+#include "opal_config.h"
+
+#include "messages.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+
+static bool nothing_can_be_mapped;
+
+int __real_mprotect(void *at, size_t bytes, int prot);
+int __wrap_mprotect(void *at, size_t bytes, int prot);
+
+int __wrap_mprotect(void *at, size_t bytes, int prot)
+{
+    if (nothing_can_be_mapped) {
+        errno = ENOMEM;
+        return -1;
+    }
+    return __real_mprotect(at, bytes, prot);
+}
+
+/* Until messages lie in a further window. */
+static int outgrow(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    for (uint64_t n = 0; mca_btl_vmshm_component.arena.count < 2; ++n) {
+        send_one(side, n, &seed);
+    }
+    side_meet(side);
+    side_meet(side);
+    _exit(0);                           /* nobody takes the messages */
+}
+
+static int cannot_follow(struct side *side)
+{
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    nothing_can_be_mapped = true;
+    for (int i = 0; i < 1000000 && 0 == side_losses; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_UNMAPPED == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(NULL != strstr(mca_btl_vmshm_component.unmapped.detail, "vm.max_map_count"));
+    for (int i = 0; i < 1000; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && NULL == side->peer->in);
+    nothing_can_be_mapped = false;
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_own_limit(void **state)
+{
+    const struct side small = { .window_size = 256 * 1024, .max_windows = 4 };
+
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, cannot_follow, outgrow, &small));
+}
+
+/* Nor is it one of a peer that is heard before it is known: its messages would wait for ever. */
+static int cannot_hear(struct side *side)
+{
+    start(side);
+    nothing_can_be_mapped = true;
+    side_meet(side);
+    for (int i = 0; i < 1000000 && 0 == side_losses; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && 0 == arrived);
+    nothing_can_be_mapped = false;
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int be_heard(struct side *side)
+{
+    const struct vmshm_segment *s = &mca_btl_vmshm_component.member.segment;
+    struct vmshm_address other = { .format = VMSHM_FORMAT_VERSION, .vm = 1 - side->vm };
+    uint32_t seed = side->vm + 1;
+    struct vmshm_error e;
+    struct vmshm_proc proc;
+
+    start(side);
+    side_meet(side);
+    memcpy(other.segment_uuid, s->header.segment_uuid, sizeof other.segment_uuid);
+    REQUIRE(vmshm_peer_read(&mca_btl_vmshm_component.member, other.vm, 0, &proc));
+    other.epoch = vmshm_section_of(s, other.vm)->epoch;
+    other.nonce = proc.nonce;
+    other.generation = proc.generation;
+    side->peer = mca_btl_vmshm_endpoint_get(&other, &e);
+    REQUIRE(NULL != side->peer);
+    send_one(side, 0, &seed);
+    side_meet(side);
+    _exit(0);
+}
+
+static void test_own_limit_before_known(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, cannot_hear, be_heard, NULL));
+}
+
+/* --- a call may find the segment lost before the monitor does: what is told is the loss */
+
+static void mark_gone(const struct side *side)
+{
+    const struct vmshm_vm_mark mark = { .mark = VMSHM_MARK_GONE };
+    const int fd = open(unit_path(side->dir, "segment"), O_WRONLY);
+    const off_t at = (off_t) (VMSHM_MARK_OFFSET + side->vm * sizeof mark);
+
+    REQUIRE(fd >= 0 && sizeof mark == pwrite(fd, &mark, sizeof mark, at));
+    close(fd);
+}
+
+/* As with the kernel module, once the host has its memory back. */
+static void find_nothing(struct side *side)
+{
+    struct vmshm_error e;
+
+    start(side);
+    side_connect(side);
+    (void) vmshm_fail(&e, VMSHM_ERR_ABSENT, "segment", "window", "the segment is no more");
+    mca_btl_vmshm_unmapped(side->peer, &e);
+    for (int i = 0; i < 1000; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(0 == side_losses);
+}
+
+static void await_loss(const char *text)
+{
+    while (0 == side_losses) {
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(1 == side_losses && NULL != strstr(side_loss, text));
+}
+
+static int lose(struct side *side)
+{
+    find_nothing(side);
+    mark_gone(side);
+    await_loss("lost the segment");
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+/* The job must not wait for ever if it was something else. */
+static int lose_window(struct side *side)
+{
+    find_nothing(side);
+    await_loss("cannot read a peer's memory");
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int stand_by(struct side *side)
+{
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_loss_found_by_a_call(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, lose, stand_by, NULL));
+    unlink(unit_path(*state, "segment"));
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, lose_window, stand_by, NULL));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_own_limit, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_own_limit_before_known, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_loss_found_by_a_call, unit_setup, unit_teardown),
+    };
+
+    return cmocka_run_group_tests_name("lost memory", tests, NULL, NULL);
+}
