@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 
@@ -150,11 +151,56 @@ static void await_loss(const char *text)
     REQUIRE(1 == side_losses && NULL != strstr(side_loss, text));
 }
 
+/* A program that locks all of its memory (mlockall), and may not lock more: what is mapped in place of what
+ * it has counts as locked once more. */
+static bool locked;
+
+void *__real_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset);
+void *__wrap_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset);
+int __wrap_munlockall(void);
+
+void *__wrap_mmap(void *at, size_t bytes, int prot, int flags, int fd, off_t offset)
+{
+    if (locked) {
+        errno = EAGAIN;
+        return MAP_FAILED;
+    }
+    return __real_mmap(at, bytes, prot, flags, fd, offset);
+}
+
+int __wrap_munlockall(void)
+{
+    locked = false;
+    return 0;
+}
+
 static int lose(struct side *side)
 {
     find_nothing(side);
     mark_gone(side);
     await_loss("lost the segment");
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+/* It goes on with what it was at until it is told. */
+static int lose_locked(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    locked = true;
+    mark_gone(side);
+    for (uint64_t n = 0; 0 == side_losses; ++n) {
+        if (n < MANY) {
+            send_one(side, n, &seed);
+        }
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(NULL != strstr(side_loss, "lost the segment"));
     side_meet(side);
     side_stop();
     return 0;
@@ -188,11 +234,18 @@ static void test_loss_found_by_a_call(void **state)
     assert_int_equal(0, side_run_pair(*state, lose_window, stand_by, NULL));
 }
 
+static void test_loss_of_what_is_locked(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, lose_locked, stand_by, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_own_limit, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_own_limit_before_known, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_loss_of_what_is_locked, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_loss_found_by_a_call, unit_setup, unit_teardown),
     };
 

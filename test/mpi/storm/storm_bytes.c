@@ -61,6 +61,7 @@ void storm_fill(uint64_t stamp, unsigned char *to, size_t offset, size_t n)
 {
     size_t i = 0;
 
+    vt_handed_back(to);
     for (; i < n && 0 != (offset + i) % 8; ++i) {
         to[i] = byte_at(stamp, offset + i);
     }
@@ -72,12 +73,14 @@ void storm_fill(uint64_t stamp, unsigned char *to, size_t offset, size_t n)
     for (; i < n; ++i) {
         to[i] = byte_at(stamp, offset + i);
     }
+    vt_handed_over(to);
 }
 
 bool storm_same(uint64_t stamp, const unsigned char *p, size_t offset, size_t n, size_t *first)
 {
     size_t i = 0;
 
+    vt_handed_back(p);
     for (; i < n && 0 != (offset + i) % 8; ++i) {
         if (p[i] != byte_at(stamp, offset + i)) {
             *first = i;

@@ -341,6 +341,7 @@ void storm_buffer_around(struct storm_buffer *b, size_t bytes)
 
 void storm_buffer_free(struct storm_buffer *b)
 {
+    vt_handed_back(b->origin + b->layout.low);
     storm_layout_free(&b->layout);
     free(b->base);
     b->base = NULL;
@@ -348,7 +349,9 @@ void storm_buffer_free(struct storm_buffer *b)
 
 void storm_buffer_poison(struct storm_buffer *b)
 {
+    vt_handed_back(b->origin + b->layout.low);
     memset(b->base, POISON, b->total);
+    vt_handed_over(b->origin + b->layout.low);
 }
 
 void storm_buffer_fill(struct storm_buffer *b, uint64_t stamp)
