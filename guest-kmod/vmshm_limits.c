@@ -48,12 +48,14 @@ static unsigned int all_bytes = 100;
 module_param(all_bytes, uint, 0644);
 MODULE_PARM_DESC(all_bytes, "percent of the private and of the open half of the section's memory that all unprivileged users may have together (default: 100)");
 
-/* Rounded down, so that of less than all something is left, but not to nothing: one `piece` anybody may have. */
+/* Whole pieces, rounded down, so that of less than all something is left, but not to nothing: one `piece` anybody
+ * may have.
+ */
 static u64 limit_part(u64 whole, unsigned int percent, u64 piece)
 {
 	if (!percent || percent >= 100)
 		return percent ? whole : 0;
-	return min(whole, max(div_u64(whole * percent, 100), piece));
+	return min(whole, max(piece * div64_u64(whole * percent, 100 * piece), piece));
 }
 
 static u64 half_bytes(const struct vmshm_dev *dev, u32 kind)

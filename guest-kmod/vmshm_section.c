@@ -348,6 +348,8 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	file->mm = current->mm;
 	mmgrab(file->mm);
 	memcpy(file->job, join->job, sizeof(file->job));
+	/* What happened before is no news to a member, that the host took the memory, for one. */
+	file->events &= VMSHM_EVENT_GONE;
 	dev->members++;
 	join->slot = slot;
 	join->generation = dev->procs[slot].generation;
@@ -398,7 +400,6 @@ int vmshm_join(struct vmshm_file *file, struct vmshm_join *join)
 	struct watch watch = {};
 	int rc, seen = 0;
 
-	lockdep_assert_held_write(&dev->lock);
 	do {
 		down_write(&dev->lock);
 		rc = seen == -EADDRINUSE ? section_in_use(dev) : seen ? seen : join_try(file, join, &watch);

@@ -9,6 +9,8 @@ VERSION = 1
 TRANSPORTS = {
     "vmshm": "vmshm between two User-Mode Linux guests",
     "vmshm-native": "vmshm between processes of this machine (file provider)",
+    "before": "the same with the build of --before",
+    "before-native": "the same, natively",
     "vader": "vader, two copies (single_copy_mechanism none)",
     "vader-default": "vader with its default single copy",
     "tcp": "tcp between the guests",
@@ -30,7 +32,8 @@ PARTS = {
 }
 
 RATIOS = [("vmshm", "vader"), ("vmshm-native", "vader"), ("vmshm", "vmshm-native"),
-          ("vmshm-native", "vader-default"), ("vmshm-native", "mpich"), ("vmshm", "tcp")]
+          ("vmshm-native", "vader-default"), ("vmshm-native", "mpich"), ("vmshm", "tcp"),
+          ("vmshm", "before"), ("vmshm-native", "before-native")]
 
 KIB = 1024
 SMALL, MIDDLE, LARGE = (1, 64), (512, 4 * KIB), (8 * KIB, 64 * KIB)

@@ -95,8 +95,9 @@ make_mpi_guest() {
     printf '%s\n' root:x:0: user:x:1000: >"$tree/etc/group"
     cat >"$tree/init" <<END
 #!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /dev /tmp /run/lock
+/bin/busybox mkdir -p /proc /sys /dev /tmp /run/lock /below
 /bin/busybox --install -s /bin
+mount --bind / /below
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
@@ -105,6 +106,8 @@ ln -s /proc/self/fd /dev/fd
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t tmpfs -o mode=1777 tmpfs /tmp
+# what is installed below one of these
+[ -e $prefix ] || { mkdir -p ${prefix%/*} && ln -s /below$prefix $prefix; }
 while read -r module; do insmod /\$module; done </order
 insmod /vmshm.ko
 chgrp 1000 /dev/vmshm0

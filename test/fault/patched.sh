@@ -182,6 +182,30 @@ found_open_is_read_only() {
         expect late "check o 42" ok && expect late "write o 1" SIGSEGV && expect other "check o 42" ok
 }
 
+# Does the memory keep the VM from migrating? (So does the lab's shared folder, in words of its own.)
+is_blocked() {
+    "$qmp" "/run/vmshm-lab/$lab/qmp-1" query-migrate >"$work/blocked" 2>&1
+    grep -q 'uses the memory of ivshmem' "$work/blocked"
+}
+is_free() {
+    ! is_blocked
+}
+
+# A page that is pinned since before the VM was marked as gone lets nobody join. Who tried has taken nothing.
+failed_join_blocks_no_migration() {
+    local offset
+    expect stays "alloc 65536 private" ok || return 1
+    offset=$(value offset)
+    expect stays "map w $offset 65536 w" ok && expect stays "fill w 42" ok && expect stays "pin w" ok &&
+        is_blocked || return 1
+    "$vmshmctl" mark-vm --vm 1 gone "$lab_segment"
+    within 10000 expect stays "alloc 65536 private" ENOTCONN || return 1
+    "$vmshmctl" mark-vm --vm 1 up "$lab_segment"
+    expect late "join 7" EBUSY && expect late close ok && expect stays unpin "ok value=0x2a" &&
+        expect stays close ok && until_ 20 is_free && expect late open ok && expect late "join 7" ok &&
+        is_blocked && expect late close ok && until_ 20 is_free
+}
+
 scenario() { # TEXT FUNCTION
     : >"$work/why"
     if "$2"; then
@@ -204,6 +228,7 @@ agent other 0 1000
 scenario "the host does not get what is pinned" own_pins
 scenario "nor another VM's window that is pinned" pins_of_another_vm
 scenario "another VM's open window is read-only, where the device guards it" found_open_is_read_only
+scenario "who could not join does not keep the VM from migrating" failed_join_blocks_no_migration
 dismiss_all
 
 carried "a job runs" "$lab_segment" 500 100000 guests self,vader,vmshm 2 "$programs/vt_sizes" --quick || true

@@ -74,6 +74,7 @@ sound "windows of another process of the VM, 2 rounds, one visit" windows -DANOT
 sound "join, two VMs of one id" join
 sound "join, the next boot after a death at any step" join -DREBOOT
 sound "join, the next process after a death at any step" join -DSUCCESSOR
+sound "looking for the dead while others leave" reap
 sound "streams, 3 of 2 chunks in a channel of 3 places" streams
 sound "streams, a channel of 2 places" streams -DPLACES=2
 sound "streams, 4 of 2 chunks, two at a time" streams -DSTREAMS=4 -DITEMS=2
@@ -154,6 +155,9 @@ removed "the fence after a slot's state" join -DNO_SLOT_FENCE
 removed "the fence after a slot's state, on x86," join -DNO_SLOT_FENCE -DTSO
 removed "the second look at the slots" join -DNO_SECOND_LOOK
 removed "the second look at the arbiter" join -DNO_ARBITER_CHECK
+
+removed "the look at the state after that at the claim" reap -DSTATE_FIRST
+removed "the state before the claim goes" reap -DNO_LEAVE_FENCE
 
 removed "beginning again what was dropped" streams -DKEEPS_DROPPED
 removed "dropping what nobody awaits" streams -DNEVER_DROPS

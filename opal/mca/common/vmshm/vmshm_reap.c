@@ -6,7 +6,7 @@
  * and leave it at that; when it has not, because that process ended, or stands still, the first of
  * them to come is the next to look.
  */
-/* Modelled in test/model/join.pml and windows.pml: change both. */
+/* Modelled in test/model/reap.pml, join.pml and windows.pml: change both. */
 #include "vmshm_member.h"
 
 #include "vmshm_atomic.h"
@@ -53,12 +53,18 @@ void vmshm_bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
     vmshm_fetch_add(&section->changes, 1);
 }
 
-/* The claim is there before the slot is live, and goes after it is not. */
+static bool is_live(const struct vmshm_member *m, uint32_t slot)
+{
+    return VMSHM_PROC_LIVE == vmshm_load_acquire(&vmshm_proc_of(&m->segment, m->id.vm, slot)->state);
+}
+
+/* The claim is there before the slot is live, and goes after it is not. Who leaves does so without the mutex:
+ * so the state that counts is that after the look at the claim. The first look saves most of the others.
+ * Without the mutex the answer is a guess, for the slot may get its next owner in between. */
 static bool is_dead(struct vmshm_member *m, uint32_t slot)
 {
-    return VMSHM_PROC_LIVE
-           == vmshm_load_acquire(&vmshm_proc_of(&m->segment, m->id.vm, slot)->state)
-           && !(m->joined && slot == m->slot) && !vmshm_lock_is_claimed(&m->lock, slot);
+    return is_live(m, slot) && !(m->joined && slot == m->slot)
+           && !vmshm_lock_is_claimed(&m->lock, slot) && is_live(m, slot);
 }
 
 static bool is_anybody_dead(struct vmshm_member *m)
