@@ -352,6 +352,47 @@ static void gaps_of_a_user(void)
     st_join(pid);
 }
 
+/* Where what a user may reach is no whole number of granules. */
+static void takes_and_takes_again(void *arg)
+{
+    const uint64_t whole = *(uint64_t *) arg;
+    struct vmshm_alloc first, w[4];
+    struct st_member m;
+
+    become(ALICE);
+    st_member(&m, KEY);
+    first = st_alloc(&m, whole * 30 / 100, VMSHM_KIND_PRIVATE);
+    w[0] = st_alloc(&m, whole * 20 / 100, VMSHM_KIND_PRIVATE);
+    st_release(&m, m.about.vm, first.index);
+    w[1] = st_alloc(&m, whole * 45 / 100, VMSHM_KIND_PRIVATE);  /* not where the first one was */
+    w[2] = st_alloc(&m, 1, VMSHM_KIND_PRIVATE);
+    w[3] = st_alloc(&m, 4 * ST_MIB, VMSHM_KIND_PRIVATE);
+    for (int i = 0; i < 4; ++i) {
+        void *at = mmap(NULL, w[i].length, PROT_READ | PROT_WRITE, MAP_SHARED, m.fd, (off_t) w[i].offset);
+
+        SAME(0, w[i].offset % VMSHM_GRANULE_BYTES);
+        SAME(0, w[i].length % VMSHM_GRANULE_BYTES);
+        CHECK(MAP_FAILED != at);
+        memset(at, i, w[i].length);
+    }
+}
+
+static void windows_begin_at_granules(void)
+{
+    struct st_member m;
+    unsigned percent = 90;
+    uint64_t whole;
+
+    visit(&m);
+    whole = half(&m, VMSHM_KIND_PRIVATE);
+    while (0 == whole * percent / 100 % VMSHM_GRANULE_BYTES) {
+        ++percent;
+    }
+    CHECK(percent < 100);
+    set("user_bytes", percent);
+    st_join(st_fork(takes_and_takes_again, &whole));
+}
+
 struct hold {
     uint32_t vm, slot, index;
     struct st_turn turn;
@@ -461,6 +502,7 @@ static const struct st_test tests[] = {
     { "bytes-of-a-user", bytes_of_a_user },
     { "another-one-gets-in", another_one_gets_in },
     { "gaps-of-a-user", gaps_of_a_user },
+    { "windows-begin-at-granules", windows_begin_at_granules },
     { "quarantine-counts", quarantine_counts },
     { "all-users-together", all_users_together },
     { "root-is-not-refused", root_is_not_refused },
