@@ -113,6 +113,7 @@ struct mca_btl_base_endpoint_t {
     uint32_t old_slots;
     uint64_t old_last;                  /* position of the switch to the present one */
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
+    bool pending_cells;                 /* one of them may have a cell */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
     uint64_t messages;                  /* sent so far */
     uint64_t bytes;

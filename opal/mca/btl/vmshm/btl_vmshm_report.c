@@ -99,6 +99,19 @@ void mca_btl_vmshm_unusable(const struct vmshm_error *e)
     mca_btl_vmshm_end_if_alone();
 }
 
+/* Once the segment is lost a peer's proof fails for that. */
+static void tell(const struct vmshm_error *e)
+{
+    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const char *lost = vmshm_load_acquire(&c->lost);
+
+    if (NULL != lost) {
+        opal_show_help("help-btl-vmshm.txt", "segment lost", true, c->member.segment.path, lost);
+    } else {
+        opal_show_help("help-btl-vmshm.txt", vmshm_error_topic(e->code), true, e->file, e->field, e->detail);
+    }
+}
+
 void mca_btl_vmshm_unreachable(const struct opal_proc_t *proc, const struct vmshm_error *e)
 {
     static bool said = false;
@@ -114,8 +127,7 @@ void mca_btl_vmshm_unreachable(const struct opal_proc_t *proc, const struct vmsh
     }
     if (!said) {
         said = true;
-        opal_show_help("help-btl-vmshm.txt", vmshm_error_topic(e->code), true, e->file, e->field,
-                       e->detail);
+        tell(e);
     }
     if (alone) {
         opal_show_help("help-btl-vmshm.txt", "alone", true,
@@ -251,8 +263,7 @@ static void insist_on(uint32_t rank, const struct vmshm_address *a)
         }
     }
     if (VMSHM_OK != e.code) {
-        opal_show_help("help-btl-vmshm.txt", vmshm_error_topic(e.code), true, e.file, e.field,
-                       e.detail);
+        tell(&e);
         opal_show_help("help-btl-vmshm.txt", "alone", true,
                        opal_btl_base_framework.framework_selection);
         end_job("btl vmshm cannot reach a peer and no other BTL was asked for");

@@ -39,10 +39,15 @@ static inline bool wants_consumption(const mca_btl_vmshm_frag_t *frag)
 static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t bytes, int *cell_class)
 {
     mca_btl_vmshm_frag_t *frag;
+    bool any = false;
 
+    if (!endpoint->pending_cells) {
+        return 0;                       /* the list may be long, and this comes with each poll */
+    }
     OPAL_LIST_FOREACH(frag, &endpoint->pending, mca_btl_vmshm_frag_t) {
         const uint64_t cell = frag->cell;
 
+        any |= 0 != cell;
         if (0 == cell || mca_btl_vmshm_component.arena.cell_bytes[frag->cell_class] < bytes) {
             continue;
         }
@@ -56,6 +61,7 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
         *cell_class = frag->cell_class;
         return cell;
     }
+    endpoint->pending_cells = any;
     return 0;
 }
 
@@ -159,6 +165,7 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
     }
     sent = opal_list_is_empty(&endpoint->pending) && try_send(endpoint, frag);
     if (!sent) {
+        endpoint->pending_cells |= 0 != frag->cell;
         opal_list_append(&endpoint->pending, (opal_list_item_t *) frag);
     }
     now = sent && !wants_consumption(frag);

@@ -96,9 +96,18 @@ static bool open_all(struct vmshm_segment *s)
 
 bool vmshm_map_piece(struct vmshm_segment *s, uint64_t offset, uint64_t length, int prot)
 {
+    int err;
+
     if (s->managed) {
-        return MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd,
-                                  (off_t) offset);
+        if (MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd, (off_t) offset)) {
+            return true;
+        }
+        /* What was reserved there may be gone: nothing else shall come to lie there. */
+        err = errno;
+        (void) mmap(s->base + offset, length, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+        errno = err;
+        return false;
     }
     return 0 == mprotect(s->base + offset, length, prot) || open_all(s);
 }
