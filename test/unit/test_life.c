@@ -26,6 +26,25 @@ static int die(struct side *side)
     _exit(0);                       /* without leaving: the slot stays, the lock goes */
 }
 
+/* Join VM 1, look until its first process is found dead. */
+static void find_it_dead(const struct side *side)
+{
+    const struct vmshm_join_options o = {
+        .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir, .vm_id = 1,
+    };
+    struct vmshm_member m;
+    struct vmshm_error e;
+
+    if (VMSHM_OK != vmshm_join(&o, &m, &e)) {
+        _exit(1);
+    }
+    while (VMSHM_PROC_DEAD != vmshm_load_acquire(&vmshm_proc_of(&m.segment, 1, 0)->state)) {
+        (void) vmshm_reap(&m);
+        usleep(10000);
+    }
+    vmshm_leave(&m);
+}
+
 /* A sibling in the dead process's VM finds it; here the test itself plays the sibling. */
 static int survive(struct side *side)
 {
@@ -34,20 +53,12 @@ static int survive(struct side *side)
     REQUIRE(0 == pipe(go));
     pid_t sibling = fork();
     if (0 == sibling) {
-        struct vmshm_join_options o = {
-            .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir, .vm_id = 1,
-        };
-        struct vmshm_member m;
-        struct vmshm_error e;
-
         char c;
 
+        alarm(60);
         close(go[1]);
         (void) !read(go[0], &c, 1);
-        usleep(200000);
-        if (VMSHM_OK == vmshm_join(&o, &m, &e)) {
-            vmshm_leave(&m);
-        }
+        find_it_dead(side);
         _exit(0);
     }
     start(side);
