@@ -75,6 +75,7 @@ wanted() { # NAME
 # What a broken kernel does from then on says nothing.
 give_up() {
     fail "the rest was not run: a kernel is broken"
+    arm64_is_built
     closing_line
     exit 1
 }
@@ -83,16 +84,17 @@ give_up() {
 
 # fetched NAME COMMAND...: a test that may need Debian's archive: status 3 says that it was not to be had
 fetched() {
-    local name=$1 rc=0
-    shift
-    "$@" >"$work/out" 2>"$work/err" || rc=$?
-    if ((rc == 0)); then
-        pass "$name"
-    elif ((rc == 3)); then
-        skip "$name" "$(tail -n 1 "$work/err")"
-    else
-        fail "$name" "$work/err"
-    fi
+    local rc=0
+    "${@:2}" >"$work/out" 2>"$work/err" || rc=$?
+    fetched_status "$1" "$rc" "$work/err"
+}
+
+fetched_status() { # NAME STATUS FILE: with what it said
+    case $2 in
+    0) pass "$1" ;;
+    3) skip "$1" "$(tail -n 1 "$3")" ;;
+    *) fail "$1" "$3" ;;
+    esac
 }
 
 # What is ignored, and why:
@@ -129,8 +131,17 @@ if [[ -n $kernel ]]; then
 fi
 if wanted build; then
     fetched "checkpatch.pl finds nothing" checkpatch
-    fetched "vmshm.ko for arm64, strictly" nice "$top/guest-kmod/build" --arm64 --strict "$work/arm64"
+    # Beside what follows, which waits for guests for the most part.
+    nice -n 19 "$top/guest-kmod/build" --arm64 --strict "$work/arm64" >"$work/arm64.out" 2>"$work/arm64.err" &
+    arm64=$!
 fi
+arm64_is_built() {
+    local rc=0
+    [[ -n ${arm64:-} ]] || return 0
+    wait "$arm64" || rc=$?
+    arm64=''
+    fetched_status "vmshm.ko for arm64, strictly" "$rc" "$work/arm64.err"
+}
 try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict \
     ${for_build[@]+"${for_build[@]}"} "$work"
 try "test programs" nice make -C "$top/guest-kmod/selftest" OUT="$work"
@@ -382,4 +393,5 @@ if wanted kmemleak && in_guest 0 'test -e /sys/kernel/debug/kmemleak' >/dev/null
 fi
 scenario "a guest loses its power" power_loss
 scenario "a guest is switched off while its memory is pinned" switched_off_while_pinned
+arm64_is_built
 closing_line

@@ -95,7 +95,8 @@ look_at_reports() { # KIND
     if ((${#files[@]} == 0)); then
         pass "$1: no report"
     else
-        grep -h '^SUMMARY:' "${files[@]}" | sort | uniq -c | sort -rn
+        # one that was cut off by a crash has none
+        { grep -h '^SUMMARY:' "${files[@]}" || true; } | sort | uniq -c | sort -rn
         mkdir -p "$top/build/test-logs/sanitize-$1"
         cp "${files[@]}" "$top/build/test-logs/sanitize-$1/"
         fail "$1: ${#files[@]} processes have a report, see build/test-logs/sanitize-$1" "${files[0]}"
@@ -116,10 +117,12 @@ address() {
 thread() {
     build thread -fsanitize=thread
     export TSAN_OPTIONS=history_size=7:ignore_noninstrumented_modules=1:suppressions=$top/test/suites/tsan.supp:log_path=$work/thread.report
+    # UCX's hooks are called by threads that end, when the sanitizer has forgotten them: it crashes.
+    export UCX_MEM_EVENTS=no
     run_units thread
     run_programs thread
     look_at_reports thread
-    unset TSAN_OPTIONS
+    unset TSAN_OPTIONS UCX_MEM_EVENTS
 }
 
 kinds=("$@")

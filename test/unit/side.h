@@ -30,6 +30,8 @@ struct side {
 /* Losses that were reported in this process, and the text of the last one. */
 extern uint64_t side_losses;
 extern char side_loss[384];
+/* The other side is in no communicator of this one. */
+extern bool side_unconnected;
 
 /* Join dir/segment and start the module. */
 void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message);

@@ -65,10 +65,12 @@ static int survive(struct side *side)
     side_connect(side);
     side_meet(side);
     REQUIRE(1 == write(go[1], "g", 1));
-    while (0 == side_losses) {
+    while (0 == side_losses && !side->peer->attended) {
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
+    REQUIRE(side_losses == !side_unconnected);
+    REQUIRE(side_unconnected == (0 == side->peer->head_offset));    /* memory for it serves others */
     REQUIRE(10 == arrived);         /* what it sent before it died is delivered */
     REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == mca_btl_vmshm_fate(side->peer));
     REQUIRE(0 == unit_wait(sibling));
@@ -80,6 +82,18 @@ static void test_death(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
     assert_int_equal(0, side_run_pair(*state, survive, die, NULL));
+}
+
+static int survive_unconnected(struct side *side)
+{
+    side_unconnected = true;
+    return survive(side);
+}
+
+static void test_death_of_an_unconnected_process(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, survive_unconnected, die, NULL));
 }
 
 static int leave_early(struct side *side)
@@ -413,6 +427,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_death, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_death_of_an_unconnected_process, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_left_with_windows_unseen, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_process_of_a_slot, unit_setup, unit_teardown),

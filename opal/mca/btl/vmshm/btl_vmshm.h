@@ -17,6 +17,7 @@
  *   where their bytes stand meanwhile   btl_vmshm_place.c
  *   near and far peers                  btl_vmshm_distance.c
  *   dead and silent peers               btl_vmshm_liveness.c
+ *   which of them matter                btl_vmshm_connected.c
  */
 #ifndef MCA_BTL_VMSHM_H
 #define MCA_BTL_VMSHM_H
@@ -472,6 +473,10 @@ void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *f
 /* What a peer wrote cannot be read for want of something that this process has no more of: told, and the
  * job ended, in the next mca_btl_vmshm_attend(). endpoint: NULL if there is none yet. Any lock may be held. */
 void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_error *e);
+
+/* --- btl_vmshm_connected.c */
+/* Is the process (Open MPI's name) of this job, or in a communicator of this process? */
+bool mca_btl_vmshm_is_connected(uint64_t name);
 
 /* --- btl_vmshm_report.c */
 /* Ranks of the job, 0: unknown. */

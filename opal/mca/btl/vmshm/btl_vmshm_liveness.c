@@ -318,9 +318,9 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-/* The peer went in order, and reads nothing any more: all memory that was for it serves others. What it
- * left unread is done with, as is what a process sends right before its own end. Only here: a peer that
- * is silent or broken may go on reading. */
+/* The peer is no more, and that is in order: all memory that was for it serves others. What it left unread is
+ * done with, as is what a process sends right before its own end. Only here: a peer that is silent or broken
+ * may go on reading. */
 static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -365,29 +365,13 @@ static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
+static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const int32_t fate = mca_btl_vmshm_fate(endpoint);
     char name[128], line[384];
 
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
-    if (!mca_btl_vmshm_is_unread(endpoint)) {
-        /* What it sent before it went is complete: deliver it, also from a ring that was not
-         * found yet. */
-        if (NULL == endpoint->in) {
-            mca_btl_vmshm_ring_accept(endpoint);
-        }
-        deliver_rest(endpoint);
-    }
-    mca_btl_vmshm_endpoint_unmap(endpoint);
-    if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
-        take_leave(endpoint);
-        return;
-    }
-    if (MCA_BTL_VMSHM_FATE_UNMAPPED == fate) {
-        return;                         /* see tell_unmapped */
-    }
     if (MCA_BTL_VMSHM_FATE_BROKEN == fate) {
         opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->broken_field,
                        endpoint->broken_why);
@@ -405,6 +389,31 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
                                                              : reason_of(endpoint));
         c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL,
                     vmshm_load_acquire(&endpoint->proc), line);
+    }
+}
+
+static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const int32_t fate = mca_btl_vmshm_fate(endpoint);
+
+    if (!mca_btl_vmshm_is_unread(endpoint)) {
+        /* What it sent before it went is complete: deliver it, also from a ring that was not
+         * found yet. */
+        if (NULL == endpoint->in) {
+            mca_btl_vmshm_ring_accept(endpoint);
+        }
+        deliver_rest(endpoint);
+    }
+    mca_btl_vmshm_endpoint_unmap(endpoint);
+    if (MCA_BTL_VMSHM_FATE_UNMAPPED == fate) {
+        return;                         /* see tell_unmapped */
+    }
+    if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
+        take_leave(endpoint);
+    } else if (mca_btl_vmshm_is_connected(endpoint->name)) {
+        tell_gone(endpoint);
+    } else if (MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate) {
+        take_leave(endpoint);           /* it does not read either */
     }
 }
 
