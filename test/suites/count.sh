@@ -37,6 +37,21 @@ try() {
     rm -f "$log"
 }
 
+# fetched NAME COMMAND...: a test that may need Debian's archive: status 3 says that it was not to be had
+fetched() {
+    local name=$1 rc=0
+    shift
+    # shellcheck disable=SC2154 # the suite's
+    "$@" >"$work/out" 2>"$work/err" || rc=$?
+    if ((rc == 0)); then
+        pass "$name"
+    elif ((rc == 3)); then
+        skip "$name" "$(tail -n 1 "$work/err")"
+    else
+        fail "$name" "$work/err"
+    fi
+}
+
 # True as soon as the command is, false if it is not in that time.
 until_() { # SECONDS COMMAND...
     local end=$((SECONDS + $1))

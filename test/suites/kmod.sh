@@ -75,44 +75,11 @@ wanted() { # NAME
 # What a broken kernel does from then on says nothing.
 give_up() {
     fail "the rest was not run: a kernel is broken"
-    arm64_is_built
     closing_line
     exit 1
 }
 
 # ------------------------------------------------------------------ builds
-
-# fetched NAME COMMAND...: a test that may need Debian's archive: status 3 says that it was not to be had
-fetched() {
-    local rc=0
-    "${@:2}" >"$work/out" 2>"$work/err" || rc=$?
-    fetched_status "$1" "$rc" "$work/err"
-}
-
-fetched_status() { # NAME STATUS FILE: with what it said
-    case $2 in
-    0) pass "$1" ;;
-    3) skip "$1" "$(tail -n 1 "$3")" ;;
-    *) fail "$1" "$3" ;;
-    esac
-}
-
-# What is ignored, and why:
-#  LONG_LINE, LONG_LINE_COMMENT: messages for people, and comments, stand in one line
-#  MEMORY_BARRIER: an acquire or release store that is no kernel's smp_* is told by the function's
-#      comment, not at each line
-#  BIT_MACRO: BIT() is not there in a header that user space includes
-#  LINUX_VERSION_CODE: a module outside of the kernel is built for several; CONSTANT_COMPARISON: it
-#      takes LINUX_VERSION_CODE for a constant
-#  LINE_SPACING: it takes the end of a struct within a union for one that declarations follow
-ignored=LONG_LINE,LONG_LINE_COMMENT,MEMORY_BARRIER,BIT_MACRO,LINUX_VERSION_CODE,CONSTANT_COMPARISON
-ignored+=,LINE_SPACING
-checkpatch() {
-    local script
-    script=$("$top/guest-kmod/build" --checkpatch) || return
-    perl "$script" --no-tree --strict --quiet --terse --show-types --ignore "$ignored" \
-        -f "$top"/guest-kmod/*.[ch] >&2
-}
 
 for_vmlab=()
 for_build=()
@@ -129,19 +96,6 @@ if [[ -n $kernel ]]; then
     for_vmlab=(--kernel "$kernel")
     for_build=(--kernel "$(echo "$kernel"/lib/modules/*/build)")
 fi
-if wanted build; then
-    fetched "checkpatch.pl finds nothing" checkpatch
-    # Beside what follows, which waits for guests for the most part.
-    nice -n 19 "$top/guest-kmod/build" --arm64 --strict "$work/arm64" >"$work/arm64.out" 2>"$work/arm64.err" &
-    arm64=$!
-fi
-arm64_is_built() {
-    local rc=0
-    [[ -n ${arm64:-} ]] || return 0
-    wait "$arm64" || rc=$?
-    arm64=''
-    fetched_status "vmshm.ko for arm64, strictly" "$rc" "$work/arm64.err"
-}
 try "vmshm.ko for the guests' kernel, strictly" nice "$top/guest-kmod/build" --strict \
     ${for_build[@]+"${for_build[@]}"} "$work"
 try "test programs" nice make -C "$top/guest-kmod/selftest" OUT="$work"
@@ -393,5 +347,4 @@ if wanted kmemleak && in_guest 0 'test -e /sys/kernel/debug/kmemleak' >/dev/null
 fi
 scenario "a guest loses its power" power_loss
 scenario "a guest is switched off while its memory is pinned" switched_off_while_pinned
-arm64_is_built
 closing_line
