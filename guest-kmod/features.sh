@@ -94,6 +94,11 @@ void *vmshm_try(struct dev_pagemap *pages)
 }
 END
 
+# Before Linux 6.5. See vmshm_compat.h.
+has PMD_TRANS_UNSTABLE "pmd_trans_unstable()" "$@" <<'END'
+int vmshm_try(pmd_t *pmd) { return pmd_trans_unstable(pmd); }
+END
+
 # Is there a pte to look at? x86 only
 has LOOKUP_ADDRESS "lookup_address() and the bits of x86" "$@" <<'END'
 #include <asm/pgtable.h>

@@ -40,6 +40,20 @@ static inline void vmshm_disinherit(struct vm_area_struct *vma)
 #define PCI_IRQ_INTX PCI_IRQ_LEGACY
 #endif
 
+/* May a mapping have entries of 2 MiB? Two walks of the kernel's must not meet one:
+ *  - Before Linux 6.5 madvise(MADV_COLD) takes a device's for damage ("bad pmd") and clears it. The TLB is not
+ *    flushed, nor by the zap that follows, which finds nothing: who has released a window goes on using it.
+ *  - mbind(MPOL_MF_STRICT) looks at its struct page, also where there is none.
+ */
+static inline bool vmshm_may_be_large(bool has_pages)
+{
+#ifdef VMSHM_HAS_PMD_TRANS_UNSTABLE
+	return false;
+#else
+	return has_pages;
+#endif
+}
+
 /* A 2 MiB entry. PFN_MAP beside PFN_DEV: with PFN_DEV alone get_user_pages_fast() takes the entry
  * for one with struct pages, and a shared futex on it oopses.
  */

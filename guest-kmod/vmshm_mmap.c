@@ -120,6 +120,8 @@ static vm_fault_t vma_fault_pmd(struct vm_fault *vmf)
 	vm_fault_t ret = VM_FAULT_SIGBUS;
 	u64 offset;
 
+	if (!vmshm_may_be_large(vma->vm_flags & VM_MIXEDMAP))
+		return VM_FAULT_FALLBACK;
 	if (start < vma->vm_start || start + PMD_SIZE > vma->vm_end)
 		return VM_FAULT_FALLBACK;
 	offset = ((u64)vma->vm_pgoff << PAGE_SHIFT) + (start - vma->vm_start);

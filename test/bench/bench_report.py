@@ -342,7 +342,8 @@ def text(report):
 
 # Colours that colour-blind readers tell apart.
 STYLES = {"vmshm": "#0072B2", "vmshm-native": "#56B4E9", "vader": "#009E73",
-          "vader-default": "#E69F00", "tcp": "#D55E00", "mpich": "#CC79A7", "limit": "#000000"}
+          "vader-default": "#E69F00", "tcp": "#D55E00", "mpich": "#CC79A7",
+          "before": "#999999", "before-native": "#BBBBBB", "limit": "#000000"}
 
 GNUPLOT = """
 set terminal svg size 900,560 font "Helvetica,15" background "white"

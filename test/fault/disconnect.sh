@@ -17,10 +17,10 @@ own_cleanup() {
         wait "${own[@]}" 2>/dev/null || true
     fi
 }
-part() { # ROLE: two ranks, one in each VM
+part() { # ROLE [--stay]: two ranks, one in each VM
     TMPDIR=$(mktemp -d "$work/tmp/XXXXXX") OMPI_MCA_btl_vmshm_intra_vm=1 VMSHM_VMS=2 timeout 90 \
         mpirun --ompi-server "file:$work/uri" -np 2 "$top/test/mpi/as-vm.sh" "$programs/vt_part" \
-        --role "$1" --port "$work/port" --until "$work/enough" >"$work/$1.log" 2>&1 </dev/null
+        --role "$1" --port "$work/port" --until "$work/enough" "${@:2}" >"$work/$1.log" 2>&1 </dev/null
 }
 live_are() { # N
     [[ $("$ctl" show --json "$segment" | jq '[.vms[].processes[] | select(.state == "live")] | length') == "$1" ]]
@@ -34,26 +34,46 @@ if ! until_ 30 test -s "$work/uri"; then
     closing_line
     exit 1
 fi
-part server &
-own+=($!)
-server=$!
-part client || true
-if ! grep -q 'exited on signal 9' "$work/client.log"; then
-    fail "the clients meet the servers, part, and die" "$work/client.log"
-elif ! until_ 30 live_are 2; then
-    "$ctl" show "$segment" >"$work/why" 2>&1
-    fail "the dead clients are found" "$work/why"
-else
-    # Each server looks twice a second.
-    sleep 2
-    touch "$work/enough"
+# meet [--stay]: a server and a client, which dies; rc is the server's, or the reason is told
+meet() {
     rc=0
+    rm -f "$work/port" "$work/enough"
+    part server "$@" &
+    local server=$!
+    own+=("$server")
+    part client "$@" || true
+    if ! grep -q 'exited on signal 9' "$work/client.log"; then
+        fail "the clients meet the servers, and die" "$work/client.log"
+        return 1
+    fi
+    if [[ ${1:-} != --stay ]]; then
+        if ! until_ 30 live_are 2; then
+            "$ctl" show "$segment" >"$work/why" 2>&1
+            fail "the dead clients are found" "$work/why"
+            return 1
+        fi
+        # Each server looks twice a second.
+        sleep 2
+        touch "$work/enough"
+    fi
     wait "$server" || rc=$?
+    echo "exit status $rc" >>"$work/server.log"
+}
+
+name="clients that parted die: the servers go on, and nothing is said"
+if meet; then
     if passed_so "$work/server.log" && ! grep -q 'BTL vmshm' "$work/server.log"; then
-        pass "clients that parted die: the servers go on, and nothing is said"
+        pass "$name"
     else
-        echo "exit status $rc" >>"$work/server.log"
-        fail "clients that parted die: the servers go on, and nothing is said" "$work/server.log"
+        fail "$name" "$work/server.log"
+    fi
+fi
+name="clients that did not part die: so do the servers, and say why"
+if meet --stay; then
+    if failed_by_itself && grep -q 'lost rank . of job .*its process ended without MPI_Finalize' "$work/server.log"; then
+        pass "$name"
+    else
+        fail "$name" "$work/server.log"
     fi
 fi
 closing_line

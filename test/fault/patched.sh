@@ -159,7 +159,7 @@ nothing_pinned_is_let_go() { # OWNER AGENT: a window of OWNER's, of which AGENT 
     expect late "join 7" ENODEV && expect late describe ENODEV && expect "$2" "read w" SIGBUS &&
         expect "$2" unpin "ok value=0x2a" && until_ 20 attached_is false && host_says detach false &&
         until_ 20 attached_is true && hears_of_memory late && expect late "join 7" ok &&
-        expect late "alloc 65536 private" ok && expect stays "join 7" ok
+        expect late "alloc 65536 private" ok && expect stays "join 7" ok || return 1
     "$vmlab" ssh --name "$lab" 1 -- dmesg -C
 }
 

@@ -1,8 +1,9 @@
 /*
- * Two jobs meet, exchange a message between all of their processes, and part. Then the client's processes
+ * Two jobs meet, exchange messages between all of their processes, and part. Then the client's processes
  * die. The server's are not connected to them any more and go on, until a file says that it is enough.
+ * With --stay they do not part: then the server's are to end, too.
  *
- *     vt_part --role server|client --port FILE --until FILE
+ *     vt_part --role server|client --port FILE --until FILE [--stay]
  */
 #include "vt.h"
 #include "vt_traffic.h"
@@ -35,7 +36,7 @@ int main(int argc, char **argv)
 {
     const char *role, *port_file, *until;
     char port[MPI_MAX_PORT_NAME] = "";
-    bool server;
+    bool server, stay;
     MPI_Comm inter;
     int flag;
 
@@ -43,6 +44,7 @@ int main(int argc, char **argv)
     role = vt_arg("--role");
     port_file = vt_arg("--port");
     until = vt_arg("--until");
+    stay = vt_flag("--stay");
     vt_args_done();
     CHECK(NULL != role && NULL != port_file && NULL != until, "--role, --port and --until are needed");
     server = 0 == strcmp(role, "server");
@@ -61,8 +63,10 @@ int main(int argc, char **argv)
         MPI(MPI_Comm_connect(port, MPI_INFO_NULL, 0, MPI_COMM_WORLD, &inter));
     }
     vt_traffic_inter(inter, server ? 0 : 1, 1);
-    vt_at("disconnect");
-    MPI(MPI_Comm_disconnect(&inter));
+    if (!stay) {
+        vt_at("disconnect");
+        MPI(MPI_Comm_disconnect(&inter));
+    }
     if (!server) {
         MPI(MPI_Barrier(MPI_COMM_WORLD));
         raise(SIGKILL);

@@ -96,6 +96,64 @@ static void test_death_of_an_unconnected_process(void **state)
     assert_int_equal(0, side_run_pair(*state, survive_unconnected, die, NULL));
 }
 
+/* Its silence is of no concern, and what it broke is told only when it is connected again. */
+static int ignore_unconnected(struct side *side)
+{
+    side_unconnected = true;
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    mca_btl_vmshm_fate_set(side->peer, MCA_BTL_VMSHM_FATE_SILENT);
+    mca_btl_vmshm_alert();
+    while (arrived < 10) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(mca_btl_vmshm_is_alive(side->peer) && 0 == side_losses);
+    mca_btl_vmshm_peer_broken(side->peer, "a field", "it is broken");
+    while (!side->peer->attended) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(0 == side_losses && side->peer->untold);
+    side_unconnected = false;
+    while (0 == side_losses) {
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(NULL != strstr(side_loss, "it is broken"));
+    for (int i = 0; i < 1500; ++i) {
+        mca_btl_vmshm_component_progress();
+        usleep(1000);
+    }
+    REQUIRE(1 == side_losses);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int send_and_stay(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    for (uint64_t n = 0; n < 10; ++n) {
+        send_one(side, n, &seed);
+    }
+    while (completed < 10) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_unconnected_is_of_no_concern(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, ignore_unconnected, send_and_stay, NULL));
+}
+
 static int leave_early(struct side *side)
 {
     uint32_t seed = side->vm + 1;
@@ -428,6 +486,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_death, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_death_of_an_unconnected_process, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_unconnected_is_of_no_concern, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_left_with_windows_unseen, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_process_of_a_slot, unit_setup, unit_teardown),

@@ -139,12 +139,13 @@ struct mca_btl_base_endpoint_t {
     uint64_t epoch;
     uint64_t name;                      /* Open MPI's process name */
     opal_proc_t *proc;                  /* NULL until add_procs */
-    int32_t fate;                       /* once it is not alive it stays as it is */
+    int32_t fate;                       /* once it is not alive it stays as it is, but for silence */
     int32_t accused;                    /* the two below are being written, or were */
     const char *broken_field;           /* with FATE_BROKEN */
     const char *broken_why;
     uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
     bool attended;                      /* its fate was acted upon; endpoint lock */
+    bool untold;                        /* but not told: it is not connected. The poller's */
     mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
     mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
     uint32_t grown_count;
@@ -314,6 +315,7 @@ struct mca_btl_vmshm_component_t {
     pthread_cond_t monitor_cond;
     const char *lost;                   /* why this process has the segment no more; the monitor writes it */
     bool lost_told;
+    bool untold;                        /* there may be endpoints that are; the poller writes it */
     int32_t unmapped_stage;             /* 1: the one below is being written, 2: to be told, 3: told */
     struct vmshm_error unmapped;        /* why a peer's memory cannot be read */
     uint32_t unmapped_ticks;            /* the ticks then */

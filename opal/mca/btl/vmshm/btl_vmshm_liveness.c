@@ -171,6 +171,9 @@ static void tick(unsigned int count)
         (void) vmshm_look_after(&c->member);
     }
     count_silence();
+    if (vmshm_load_relaxed(&c->untold)) {
+        mca_btl_vmshm_alert();          /* they may be connected again */
+    }
     pthread_mutex_lock(&c->table_lock);
     for (uint64_t i = 0; i < places; ++i) {
         mca_btl_vmshm_endpoint_t *endpoint = c->table[i];
@@ -306,7 +309,7 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
     case MCA_BTL_VMSHM_FATE_DEAD:
         return "its process ended without MPI_Finalize";
     case MCA_BTL_VMSHM_FATE_REBOOTED:
-        return "its VM was rebooted (the boot epoch of its section changed)";
+        return "its VM was rebooted, or its section cleared (the boot epoch changed)";
     case MCA_BTL_VMSHM_FATE_MARKED:
         return "the host marked its VM as gone";
     case MCA_BTL_VMSHM_FATE_SILENT:
@@ -392,10 +395,40 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
+/* What the peer itself wrote as its name counts only while Open MPI has not told it. */
+static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
+
+    return mca_btl_vmshm_is_connected(NULL == proc ? endpoint->name
+                                      : (uint64_t) proc->proc_name.jobid << 32 | proc->proc_name.vpid);
+}
+
+/* It is lost, but that is of no concern while it is not connected. It may be again, or not be yet: while
+ * MPI_Comm_accept makes the communicator. */
+static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    endpoint->untold = !is_connected(endpoint);
+    if (endpoint->untold) {
+        vmshm_store_relaxed(&mca_btl_vmshm_component.untold, true);
+    } else {
+        tell_gone(endpoint);
+    }
+}
+
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const int32_t fate = mca_btl_vmshm_fate(endpoint);
+    int32_t fate = mca_btl_vmshm_fate(endpoint);
 
+    if (endpoint->untold) {
+        tell_if_connected(endpoint);
+        return;
+    }
+    /* Nobody waits for it: it may be silent as long as it likes. */
+    if (MCA_BTL_VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
+        (void) vmshm_compare_exchange(&endpoint->fate, &fate, MCA_BTL_VMSHM_FATE_ALIVE);
+        return;
+    }
     if (!mca_btl_vmshm_is_unread(endpoint)) {
         /* What it sent before it went is complete: deliver it, also from a ring that was not
          * found yet. */
@@ -410,9 +443,10 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
     if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
         take_leave(endpoint);
-    } else if (mca_btl_vmshm_is_connected(endpoint->name)) {
-        tell_gone(endpoint);
-    } else if (MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate) {
+        return;
+    }
+    tell_if_connected(endpoint);
+    if (endpoint->untold && (MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate)) {
         take_leave(endpoint);           /* it does not read either */
     }
 }
@@ -511,21 +545,25 @@ void mca_btl_vmshm_attend(void)
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;
 
+        if (!is_silent_for(vm, c->silence_warning) || vmshm_load_relaxed(&c->silence_noted[vm])) {
+            continue;
+        }
         for (uint32_t slot = 0; slot < mca_btl_vmshm_header()->procs && !has_peer; ++slot) {
             endpoint = mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
-            has_peer = NULL != endpoint && mca_btl_vmshm_is_alive(endpoint);
+            has_peer = NULL != endpoint && mca_btl_vmshm_is_alive(endpoint) && is_connected(endpoint);
         }
-        if (has_peer && is_silent_for(vm, c->silence_warning)
-            && !vmshm_load_relaxed(&c->silence_noted[vm])) {
+        if (has_peer) {
             vmshm_store_relaxed(&c->silence_noted[vm], true);
             opal_show_help("help-btl-vmshm.txt", "vm silent", true, vm, c->silence_warning,
                            c->silence_limit);
         }
     }
+    vmshm_store_relaxed(&c->untold, false);
     for (uint64_t i = 0; i < places; ++i) {
         /* A last poll comes after the verdict: what a peer sent before it left is delivered. */
         endpoint = mca_btl_vmshm_table_at(i);
-        if (NULL != endpoint && !mca_btl_vmshm_is_alive(endpoint) && !endpoint->attended) {
+        if (NULL != endpoint && !mca_btl_vmshm_is_alive(endpoint)
+            && (!endpoint->attended || endpoint->untold)) {
             attend_to(endpoint);
         }
     }

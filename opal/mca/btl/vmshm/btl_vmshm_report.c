@@ -253,7 +253,7 @@ static void insist_on(uint32_t rank, const struct vmshm_address *a)
     if (0 == a->format) {
         vmshm_fail(&e, VMSHM_ERR_PEER, "(modex)", "address", "rank %u published none: it found no "
                    "segment, or runs another version of vmshm", rank);
-    } else if (a->vm == c->member.id.vm
+    } else if (a->vm == c->member.id.vm && !c->intra_vm
                && 0 == memcmp(a->segment_uuid, c->member.segment.header.segment_uuid, 16)) {
         vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, c->member.segment.path, "vm_id",
                    "rank %u runs on another node under the same VM id %u", rank, a->vm);
