@@ -63,6 +63,9 @@ int ctl_path_argument(const struct ctl_command *self, int argc, char **argv, con
                                : "exactly one path is expected");
     }
     *path = argv[optind];
+    if ('\0' == (*path)[0]) {
+        return ctl_usage_error(self, "PATH", NULL, "it is empty");
+    }
     return CTL_OK;
 }
 

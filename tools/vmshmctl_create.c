@@ -9,6 +9,8 @@
 #define _GNU_SOURCE
 #include "vmshmctl.h"
 
+#include "vmshm_provider.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -44,6 +46,26 @@ struct plan {
 };
 
 /* ----------------------------------------------------------------------------- what is wanted */
+
+/* One by which the segment can be found again. */
+static int new_path(const struct ctl_command *self, int argc, char **argv, const char **path)
+{
+    const int status = ctl_path_argument(self, argc, argv, path);
+    const size_t most = sizeof ((struct vmshm_segment *) NULL)->path - 1;
+
+    if (CTL_OK != status) {
+        return status;
+    }
+    if (strlen(*path) > most) {
+        return ctl_usage_error(self, "PATH", NULL, "it is longer than %zu bytes, so nobody could open it", most);
+    }
+    if (vmshm_provider_is_name(*path)) {
+        return ctl_usage_error(self, "PATH", "Give the file's directory, too: ./NAME.",
+                               "where a segment is looked for '%s' is no file but %s", *path,
+                               0 == strcmp(*path, "auto") ? "any device" : "a device or a segment's UUID");
+    }
+    return CTL_OK;
+}
 
 static int parse(const struct ctl_command *self, int argc, char **argv, struct plan *p)
 {
@@ -153,7 +175,7 @@ static int parse(const struct ctl_command *self, int argc, char **argv, struct p
                                    p->header.vms - 1);
         }
     }
-    return ctl_path_argument(self, argc, argv, &p->path);
+    return new_path(self, argc, argv, &p->path);
 }
 
 /* ----------------------------------------------------------------------------------- the plan */

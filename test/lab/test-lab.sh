@@ -125,6 +125,16 @@ placed "a file system mounted with noexec" "$OUT/noexec" "mount -o remount,exec 
 umount "$OUT/noexec"
 check "refusals leave nothing" is "$(traces)" ""
 
+# As initramfs-tools leaves it.
+if [[ $BACKEND == uml ]]; then
+    # shellcheck disable=SC2016 # for the other shell
+    run unshare --mount bash -c 'mount -t tmpfs -o nodev,noexec,nosuid,mode=755 tmpfs /run &&
+        "$0" up --backend uml --name "$1" >&2 && "$0" ssh --name "$1" 1 -- echo "it runs" &&
+        "$0" down --name "$1" && [[ ! -e /run/vmshm-lab && -z $(ls /run/netns 2>/dev/null) ]]' "$HERE/vmlab" "$A"
+    check "a lab boots where /run is mounted with noexec, and leaves nothing" eval 'is "$rc" 0 && has out "it runs"'
+    check "nor outside" is "$(traces)" ""
+fi
+
 # ------------------------------------------------------------------ failed boot, interrupted boot
 # With so little memory it ends while it boots, or just afterwards.
 run env VMLAB_BOOT_TIMEOUT=20 "$HERE/vmlab" up --backend "$BACKEND" --name "$A" --mem 24M

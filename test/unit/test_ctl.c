@@ -938,6 +938,26 @@ static void identity(void **state)
     expect_status(run(*state, "identity", "--vm-id", "x", path), 2);
 }
 
+/* Where nobody could open it, or somebody would look for something else. */
+static void create_refuses_paths(void **state)
+{
+    static const char *const names[] = { "auto", "00:05.0", "0000:00:05.0", "0123456789abcdef0123456789abcdef" };
+    char path[400];
+
+    for (int i = 0; i < 4; ++i) {
+        expect_status(run(*state, "create", names[i]), 2);
+        assert_contains(err, "./NAME");
+        assert_int_not_equal(0, access(names[i], F_OK));
+    }
+    snprintf(path, sizeof path, "%s/", (const char *) *state);
+    memset(path + strlen(path), 'a', 300 - strlen(path));
+    path[300] = '\0';
+    expect_status(run(*state, "create", path), 2);
+    assert_contains(err, "longer than 255 bytes");
+    expect_status(run(*state, "reset-vm", "--vm", "0", ""), 2);
+    assert_contains(err, "it is empty");
+}
+
 static void usage(void **state)
 {
     static const char *const commands[] = {
@@ -979,7 +999,7 @@ int main(void)
         SMALL(check_finds_header_damage), SMALL(check_finds_section_damage), SMALL(check_files),
         SMALL(mark_vm), SMALL(reset_vm), SMALL(reset_does_not_trust_dirty_end), SMALL(destroy),
         SMALL(destroy_damaged), EMPTY(qemu_args), EMPTY(libvirt_xml), SMALL(identity),
-        EMPTY(usage),
+        EMPTY(create_refuses_paths), EMPTY(usage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -315,6 +315,23 @@ static void no_name_means_a_device(void **state)
     }
 }
 
+/* User-Mode Linux's device counts if it holds a segment, or if nothing does. */
+static void mmapper_without_a_segment(void **state)
+{
+    const char *const *dirs = (const char *const[]) { unit_path(*state, "dev"), unit_path(*state, "bus") };
+    const char *provider = "none";
+    char path[256];
+    struct vmshm_error e;
+
+    assert_int_equal(0, mkdir(dirs[0], 0700) | mkdir(dirs[1], 0700));
+    assert_int_equal(0, symlink("/dev/null", unit_path(dirs[0], "mmapper")));
+    assert_int_equal(VMSHM_OK, vmshm_provider_find_in(dirs[0], dirs[1], "auto", path, sizeof path, &provider, &e));
+    assert_string_equal(provider, "chardev");
+    put_ivshmem(dirs[1], "0000:00:05.0", SEGMENT, first_uuid);
+    assert_int_equal(VMSHM_OK, vmshm_provider_find_in(dirs[0], dirs[1], "auto", path, sizeof path, &provider, &e));
+    assert_string_equal(provider, "pci");
+}
+
 static void sizes(void **state)
 {
     const char *file = unit_path(*state, "file");
@@ -346,7 +363,8 @@ int main(void)
         IN_DIR(none_holds_a_segment), IN_DIR(used_devices_are_not_switched), IN_DIR(one_of_several),
         IN_DIR(no_room_for_path),
         IN_DIR(module_of_lowest_number),
-        IN_DIR(named_paths), cmocka_unit_test(no_name_means_a_device), IN_DIR(sizes),
+        IN_DIR(named_paths), cmocka_unit_test(no_name_means_a_device), IN_DIR(mmapper_without_a_segment),
+        IN_DIR(sizes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -201,6 +201,61 @@ static void test_flood_bounded(void **state)
     assert_int_equal(0, side_run_pair(*state, flood_bounded, drain_bounded, NULL));
 }
 
+/* --- all cells are in fragments that wait behind one that has none: it gets one of theirs */
+
+static int starve(struct side *side)
+{
+    mca_btl_base_descriptor_t *des[200];
+    uint64_t n = 0;
+
+    start(side);
+    side_connect(side);
+    do {
+        REQUIRE(n < sizeof des / sizeof des[0]);
+        des[n] = mca_btl_vmshm_alloc(&mca_btl_vmshm.super, side->peer, MCA_BTL_NO_ORDER, 1000,
+                                     MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
+        REQUIRE(NULL != des[n]);
+        des[n]->des_cbfunc = NULL;
+    } while (NULL == ((mca_btl_vmshm_frag_t *) des[n++])->heap);
+    REQUIRE(n > 5);
+    for (uint64_t i = 0; i < n; ++i) {
+        mca_btl_base_descriptor_t *next = des[0 == i ? n - 1 : i - 1];
+
+        fill(next->des_segments->seg_addr.pval, 1000, i);
+        REQUIRE(mca_btl_vmshm_send(&mca_btl_vmshm.super, side->peer, next, SIDE_TAG) >= 0);
+    }
+    side_tell(side, &n, sizeof n);
+    while (!opal_list_is_empty(&side->peer->pending)) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static int feed(struct side *side)
+{
+    uint64_t n;
+
+    side_start(side, on_flood);
+    side_connect(side);
+    side_hear(side, &n, sizeof n);
+    while (arrived < n) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_cell_from_behind(void **state)
+{
+    const struct side small = { .window_size = 256 * 1024, .max_windows = 1 };
+
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, starve, feed, &small));
+}
+
 /* --- the ring grows to its limit, and its old memory is taken back */
 
 static int grow(struct side *side)
@@ -381,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nested, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_flood, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_flood_bounded, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_cell_from_behind, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_growth, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_heard_before_known, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_payload_like_words, unit_setup, unit_teardown),

@@ -55,16 +55,21 @@ bool vmshm_provider_find_kmod(const char *dir, const uint8_t *uuid, char *path, 
            && (size_t) snprintf(path, path_bytes, "%s/vmshm%lu", dir, numbers[0]) < path_bytes;
 }
 
-/* User-Mode Linux has one such device, if it was told to: what it holds is its user's choice. */
-static bool find_mmapper(const char *dev, const uint8_t *uuid, char *path, size_t path_bytes)
+/* User-Mode Linux has one such device, if it was told to. */
+static bool find_mmapper(const char *dev, char *path, size_t path_bytes)
 {
     struct stat st;
-    uint8_t its[16];
 
     return (size_t) snprintf(path, path_bytes, "%s/mmapper", dev) < path_bytes
-           && 0 == stat(path, &st) && S_ISCHR(st.st_mode)
-           && (NULL == uuid || (VMSHM_LOOK_SEGMENT == vmshm_provider_look(path, its)
-                                && 0 == memcmp(its, uuid, sizeof its)));
+           && 0 == stat(path, &st) && S_ISCHR(st.st_mode);
+}
+
+static bool holds_segment(const char *path, const uint8_t *uuid)
+{
+    uint8_t its[16];
+
+    return VMSHM_LOOK_SEGMENT == vmshm_provider_look(path, its)
+           && (NULL == uuid || 0 == memcmp(its, uuid, sizeof its));
 }
 
 /* 32 hexadecimal digits, with dashes between them or without. */
@@ -108,12 +113,27 @@ static int find_device(const char *dev, const char *sysfs, const uint8_t *uuid, 
         *provider = "kmod";
         return VMSHM_OK;
     }
-    if (find_mmapper(dev, uuid, path, path_bytes)) {
-        *provider = "chardev";
+    *provider = "chardev";
+    if (find_mmapper(dev, path, path_bytes) && holds_segment(path, uuid)) {
         return VMSHM_OK;
     }
     *provider = "pci";
-    return vmshm_provider_find_pci(sysfs, uuid, path, path_bytes, e);
+    if (VMSHM_OK == vmshm_provider_find_pci(sysfs, uuid, path, path_bytes, e)) {
+        return VMSHM_OK;
+    }
+    /* What is wrong with it says who opens it. */
+    if (NULL == uuid && find_mmapper(dev, path, path_bytes)) {
+        *provider = "chardev";
+        return VMSHM_OK;
+    }
+    return e->code;
+}
+
+bool vmshm_provider_is_name(const char *wanted)
+{
+    uint8_t uuid[16];
+
+    return '\0' == wanted[0] || 0 == strcmp(wanted, "auto") || is_uuid(wanted, uuid) || is_pci_address(wanted);
 }
 
 int vmshm_provider_find_in(const char *dev, const char *sysfs, const char *wanted, char *path,

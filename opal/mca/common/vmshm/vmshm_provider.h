@@ -25,6 +25,9 @@ int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const
 int vmshm_provider_find_in(const char *dev, const char *sysfs, const char *wanted, char *path,
                            size_t path_bytes, const char **provider, struct vmshm_error *e);
 
+/* Does `wanted` name something else than a path? */
+bool vmshm_provider_is_name(const char *wanted);
+
 /* Bytes behind fd; UINT64_MAX for a device that does not tell. */
 int vmshm_provider_size(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e);
 
