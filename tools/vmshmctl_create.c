@@ -238,8 +238,10 @@ static int plan_open(const struct ctl_command *self, const struct plan *p, uint6
                                p->open, length - heap);
     }
     *open_offset = (length - open) & ~(align - 1);
-    if (*open_offset < heap) {
-        *open_offset = vmshm_align_up(heap, align);
+    if (*open_offset < heap + VMSHM_ALIGN_BYTES) {
+        return ctl_usage_error(self, "--open", "Give a smaller share or size.", "'%s' leaves less than 2M of a section "
+                               "of %" PRIu64 " bytes for what peers only read, without which nobody can join",
+                               p->open, length);
     }
     return CTL_OK;
 }

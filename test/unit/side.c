@@ -14,7 +14,7 @@ bool side_unconnected;
 char side_loss[384];
 
 /* Instead of the one that looks at MPI's communicators. */
-bool mca_btl_vmshm_is_connected(uint64_t name)
+bool mca_btl_vmshm_is_connected(const opal_process_name_t *name)
 {
     (void) name;
     return !side_unconnected;

@@ -318,6 +318,7 @@ static void create_refuses(void **state)
         { { "--section", "1:3M" }, 2, "not a multiple of 2M" },
         { { "--section", "1:2G" }, 2, "tables" },
         { { "--open", "101%" }, 2, "0% .. 100%" },
+        { { "--size", "64M", "--open", "100%" }, 2, "leaves less than 2M" },
         { { "--open", "2G" }, 2, "not a part" },
         { { "--numa", "0" }, 2, "--numa auto" },
         { { "--numa", "0:777", "--sparse" }, 1, "no NUMA node 777" },

@@ -140,7 +140,7 @@ struct mca_btl_base_endpoint_t {
     uint64_t name;                      /* Open MPI's process name */
     opal_proc_t *proc;                  /* NULL until add_procs */
     int32_t fate;                       /* once it is not alive it stays as it is, but for silence */
-    int32_t accused;                    /* the two below are being written, or were */
+    int32_t accused;                    /* 1: the two below are being written, 2: they were */
     const char *broken_field;           /* with FATE_BROKEN */
     const char *broken_why;
     uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
@@ -477,8 +477,8 @@ void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *f
 void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_error *e);
 
 /* --- btl_vmshm_connected.c */
-/* Is the process (Open MPI's name) of this job, or in a communicator of this process? */
-bool mca_btl_vmshm_is_connected(uint64_t name);
+/* Is the process of this job, or in a communicator of this process? With threads: true of all. */
+bool mca_btl_vmshm_is_connected(const opal_process_name_t *name);
 
 /* --- btl_vmshm_report.c */
 /* Ranks of the job, 0: unknown. */

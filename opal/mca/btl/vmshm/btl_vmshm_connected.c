@@ -9,30 +9,31 @@
 #include "ompi/communicator/communicator.h"
 #include "ompi/group/group.h"
 
-static bool is_member(ompi_group_t *group, opal_process_name_t name)
+static bool is_member(ompi_group_t *group, const opal_process_name_t *name)
 {
     bool found = false;
 
     for (int r = 0; NULL != group && !found && r < ompi_group_size(group); ++r) {
         const opal_process_name_t other = ompi_group_get_proc_name(group, r);
 
-        found = name.jobid == other.jobid && name.vpid == other.vpid;
+        found = name->jobid == other.jobid && name->vpid == other.vpid;
     }
     return found;
 }
 
-bool mca_btl_vmshm_is_connected(uint64_t process)
+bool mca_btl_vmshm_is_connected(const opal_process_name_t *name)
 {
-    const opal_process_name_t name = { .jobid = (uint32_t) (process >> 32), .vpid = (uint32_t) process };
-    bool found = name.jobid == OPAL_PROC_MY_NAME.jobid;
+    bool found = name->jobid == OPAL_PROC_MY_NAME.jobid;
 
-    /* Whoever frees a communicator takes it off the array first: under the lock it stays. */
-    OPAL_THREAD_LOCK(&ompi_mpi_communicators.lock);
-    for (int i = 0; !found && i < ompi_mpi_communicators.size; ++i) {
-        const ompi_communicator_t *comm = ompi_mpi_communicators.addr[i];
+    /* Open MPI lets go of a communicator's groups before it takes it off the array: another thread may be in
+     * between. */
+    if (opal_using_threads()) {
+        return true;
+    }
+    for (int i = 0; !found && i < opal_pointer_array_get_size(&ompi_mpi_communicators); ++i) {
+        const ompi_communicator_t *comm = opal_pointer_array_get_item(&ompi_mpi_communicators, i);
 
         found = NULL != comm && (is_member(comm->c_local_group, name) || is_member(comm->c_remote_group, name));
     }
-    OPAL_THREAD_UNLOCK(&ompi_mpi_communicators.lock);
     return found;
 }

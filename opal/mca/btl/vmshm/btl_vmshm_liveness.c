@@ -140,6 +140,8 @@ static void accuse(mca_btl_vmshm_endpoint_t *endpoint, const char *field, const 
     if (vmshm_compare_exchange(&endpoint->accused, &expected, 1)) {
         endpoint->broken_field = field;
         endpoint->broken_why = why;
+        vmshm_store_release(&endpoint->accused, 2);
+        vmshm_fence_store_load();       /* of this one and forgive_silence() one sees the other's store */
         mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
         mca_btl_vmshm_alert();
     }
@@ -395,13 +397,24 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-/* What the peer itself wrote as its name counts only while Open MPI has not told it. */
+/* Of a process that only sent so far its own word is all there is. */
 static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
 
-    return mca_btl_vmshm_is_connected(NULL == proc ? endpoint->name
-                                      : (uint64_t) proc->proc_name.jobid << 32 | proc->proc_name.vpid);
+    return NULL == proc || mca_btl_vmshm_is_connected(&proc->proc_name);
+}
+
+/* Who is silent while it is not connected is alive, unless somebody found it broken meanwhile. */
+static void forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    vmshm_store_release(&endpoint->fate, MCA_BTL_VMSHM_FATE_ALIVE);
+    vmshm_fence_store_load();           /* see accuse() */
+    vmshm_store_relaxed(&mca_btl_vmshm_component.unheard[endpoint->vm], 2);     /* its bell meanwhile */
+    if (2 == vmshm_load_acquire(&endpoint->accused)) {
+        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
+        mca_btl_vmshm_alert();
+    }
 }
 
 /* It is lost, but that is of no concern while it is not connected. It may be again, or not be yet: while
@@ -418,7 +431,7 @@ static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    int32_t fate = mca_btl_vmshm_fate(endpoint);
+    const int32_t fate = mca_btl_vmshm_fate(endpoint);
 
     if (endpoint->untold) {
         tell_if_connected(endpoint);
@@ -426,7 +439,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* Nobody waits for it: it may be silent as long as it likes. */
     if (MCA_BTL_VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
-        (void) vmshm_compare_exchange(&endpoint->fate, &fate, MCA_BTL_VMSHM_FATE_ALIVE);
+        forgive_silence(endpoint);
         return;
     }
     if (!mca_btl_vmshm_is_unread(endpoint)) {

@@ -287,6 +287,9 @@ int mca_btl_vmshm_module_start(void)
         c->active = true;
         return OPAL_SUCCESS;
     }
+    vmshm_fail(&e, VMSHM_ERR_SYSTEM, c->member.segment.path, "monitor", "no thread can be made: there is a limit "
+               "on processes and threads (ulimit -u, pids.max of a control group)");
+    mca_btl_vmshm_unusable(&e);
 
 fail:
     free(c->table);
