@@ -101,7 +101,9 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
     const uint64_t offset =
         vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_rings_offset(), endpoint));
-    const bool alive = mca_btl_vmshm_is_alive(endpoint);
+    const int32_t fate = mca_btl_vmshm_fate(endpoint);
+    /* Silence may be forgiven. */
+    const bool alive = MCA_BTL_VMSHM_FATE_ALIVE == fate || MCA_BTL_VMSHM_FATE_SILENT == fate;
     const char *why = NULL;
 
     if (0 == offset || mca_btl_vmshm_is_unread(endpoint)) {
