@@ -10,6 +10,7 @@
 #include <linux/random.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/timekeeping.h>
 #include <linux/uidgid.h>
 #include <asm/sync_bitops.h>
@@ -50,7 +51,9 @@ static int section_watch(struct vmshm_dev *dev, const struct watch *watch)
 	int rc = 0;
 
 	for (ms = 0; ms < WATCH_MS && !rc; ms += WATCH_STEP_MS) {
-		if (msleep_interruptible(WATCH_STEP_MS))
+		/* A program with a timer's signals would begin anew with each. */
+		schedule_timeout_killable(msecs_to_jiffies(WATCH_STEP_MS));
+		if (fatal_signal_pending(current))
 			return -EINTR;
 		down_read(&dev->lock);
 		if (vmshm_is_away(dev) || !dev->usable)

@@ -68,7 +68,7 @@ struct vmshm_describe {
  * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), ENODEV (also while the
  * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
  * that lay there before the memory was lost: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
- * marked this VM as gone), EINTR, EPROTO, ENXIO.
+ * marked this VM as gone), EINTR (killed), EPROTO, ENXIO.
  * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables.
  */
 struct vmshm_join {
