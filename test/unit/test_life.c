@@ -364,6 +364,10 @@ static int see_both(struct side *side)
     side_connect(side);
     first = side->peer;
     side_meet(side);
+    if (side_unconnected) {
+        first->proc = (opal_proc_t *) &known;
+        mca_btl_vmshm_fate_set(first, MCA_BTL_VMSHM_FATE_SILENT);   /* and not forgiven before the next one is */
+    }
     side_connect(side);
     REQUIRE(side->peer != first && side->peer->slot == first->slot);
     side_meet(side);
@@ -380,6 +384,18 @@ static void test_next_process_of_a_slot(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
     assert_int_equal(0, side_run_pair(*state, see_both, lives, NULL));
+}
+
+static int see_both_one_silent(struct side *side)
+{
+    side_unconnected = true;
+    return see_both(side);
+}
+
+static void test_next_process_after_a_silent_one(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, see_both_one_silent, lives, NULL));
 }
 
 /* --- memory that is gone comes back */
@@ -499,6 +515,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_left_with_windows_unseen, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_process_of_a_slot, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_next_process_after_a_silent_one, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_section_full_for_a_while, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_no_ring_for_a_while, unit_setup, unit_teardown),
     };

@@ -358,8 +358,8 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
 
-/* No more than all the rings of a peer hold, each twice the one before: it may say that it went and go on
- * sending. */
+/* No more than all the rings of a peer hold, each at least twice the one before: it may say that it went and go
+ * on sending. */
 static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
 {
     int left = 2 * VMSHM_RING_MAX_SLOTS, count = 1;
@@ -405,16 +405,31 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
     return NULL == proc || mca_btl_vmshm_is_connected(&proc->proc_name);
 }
 
-/* Who is silent while it is not connected is alive, unless somebody found it broken meanwhile. */
-static void forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
+/* Who is silent while it is not connected is alive, unless somebody found it broken meanwhile. False: its slot has
+ * another process, it is no more. */
+static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    vmshm_store_release(&endpoint->fate, MCA_BTL_VMSHM_FATE_ALIVE);
+    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const uint64_t place = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->vm, endpoint->slot);
+    bool present;
+
+    /* Who retires an endpoint holds the lock: its verdict comes before or after this one. */
+    pthread_mutex_lock(&c->table_lock);
+    present = endpoint == c->table[place];
+    if (present) {
+        vmshm_store_release(&endpoint->fate, MCA_BTL_VMSHM_FATE_ALIVE);
+    }
+    pthread_mutex_unlock(&c->table_lock);
+    if (!present) {
+        return false;
+    }
     vmshm_fence_store_load();           /* see accuse() */
-    vmshm_store_relaxed(&mca_btl_vmshm_component.unheard[endpoint->vm], 2);     /* its bell meanwhile */
     if (2 == vmshm_load_acquire(&endpoint->accused)) {
         mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
         mca_btl_vmshm_alert();
     }
+    vmshm_store_relaxed(&c->unheard[endpoint->vm], 2);      /* its bell meanwhile */
+    return true;
 }
 
 /* It is lost, but that is of no concern while it is not connected. It may be again, or not be yet: while
@@ -432,6 +447,7 @@ static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const int32_t fate = mca_btl_vmshm_fate(endpoint);
+    bool is_no_more = MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate;
 
     if (endpoint->untold) {
         tell_if_connected(endpoint);
@@ -439,8 +455,10 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* Nobody waits for it: it may be silent as long as it likes. */
     if (MCA_BTL_VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
-        forgive_silence(endpoint);
-        return;
+        if (forgive_silence(endpoint)) {
+            return;
+        }
+        is_no_more = true;
     }
     if (!mca_btl_vmshm_is_unread(endpoint)) {
         /* What it sent before it went is complete: deliver it, also from a ring that was not
@@ -459,7 +477,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         return;
     }
     tell_if_connected(endpoint);
-    if (endpoint->untold && (MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate)) {
+    if (endpoint->untold && is_no_more) {
         take_leave(endpoint);           /* it does not read either */
     }
 }
