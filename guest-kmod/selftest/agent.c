@@ -13,6 +13,7 @@
  *   unpin (takes the page out; says its bytes' value)
  *   wait MS | poll MS | drain MS (until it is quiet for so long)
  *   section VM | proc VM SLOT | window VM INDEX | reads VM SLOT OF INDEX | bell OF VM SLOT
+ *   ticks MS (a signal that often, 0: no more)
  *   uid N | pid | fork (whether a child may use the file) | exit
  * All numbers are C's.
  */
@@ -27,6 +28,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -346,6 +348,22 @@ static void do_tables(void)
     }
 }
 
+static void on_tick(int signal)
+{
+    (void) signal;
+}
+
+/* As a profiler has it. What the signal interrupts goes on, where the kernel can. */
+static void do_ticks(void)
+{
+    const struct sigaction action = { .sa_handler = on_tick, .sa_flags = SA_RESTART };
+    const struct timeval every = { .tv_sec = (time_t) (number(1) / 1000),
+                                   .tv_usec = (suseconds_t) (number(1) % 1000 * 1000) };
+    const struct itimerval timer = { every, every };
+
+    answer(0 != sigaction(SIGALRM, &action, NULL) || 0 != setitimer(ITIMER_REAL, &timer, NULL), "%s", "");
+}
+
 static void do_uid(void)
 {
     const gid_t group = (gid_t) (NULL != getenv("VMSHM_GROUP") ? atoi(getenv("VMSHM_GROUP")) : 1000);
@@ -435,6 +453,8 @@ static void obey(void)
         do_poll();
     } else if (is("section") || is("proc") || is("window") || is("reads") || is("bell")) {
         do_tables();
+    } else if (is("ticks")) {
+        do_ticks();
     } else if (is("uid")) {
         do_uid();
     } else if (is("pid")) {

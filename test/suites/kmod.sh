@@ -61,6 +61,10 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 # shellcheck source=guest-kmod/selftest/scenarios.sh
 . "$top/guest-kmod/selftest/scenarios.sh"
+# shellcheck source=guest-kmod/selftest/scenarios_pair.sh
+. "$top/guest-kmod/selftest/scenarios_pair.sh"
+# shellcheck source=guest-kmod/selftest/scenarios_tables.sh
+. "$top/guest-kmod/selftest/scenarios_tables.sh"
 # shellcheck source=guest-kmod/selftest/scenarios_end.sh
 . "$top/guest-kmod/selftest/scenarios_end.sh"
 

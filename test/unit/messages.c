@@ -97,3 +97,12 @@ void send_one(struct side *side, uint64_t number, uint32_t *seed)
     REQUIRE(OPAL_SUCCESS == rc || (1 == rc && 0 == number % 2));
     completed += 1 == rc;
 }
+
+int stand_by(struct side *side)
+{
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    side_stop();
+    return 0;
+}

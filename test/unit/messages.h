@@ -24,5 +24,7 @@ void require_content(const uint8_t *bytes, size_t length, uint64_t number);
 void start(struct side *side);
 /* To side->peer; each second one is completed only when the peer has consumed it. */
 void send_one(struct side *side, uint64_t number, uint32_t *seed);
+/* A side that is there until the other one meets it. */
+int stand_by(struct side *side);
 
 #endif

@@ -444,15 +444,6 @@ static int in_a_full_section(struct side *side)
     return 0;
 }
 
-static int stand_by(struct side *side)
-{
-    start(side);
-    side_connect(side);
-    side_meet(side);
-    side_stop();
-    return 0;
-}
-
 static void test_section_full_for_a_while(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);

@@ -246,15 +246,6 @@ static int lose_window(struct side *side)
     return 0;
 }
 
-static int stand_by(struct side *side)
-{
-    start(side);
-    side_connect(side);
-    side_meet(side);
-    side_stop();
-    return 0;
-}
-
 static void test_loss_found_by_a_call(void **state)
 {
     unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
