@@ -47,10 +47,10 @@ struct watch {
 /* Lock not held: all that want to map, and all that fault, would wait. 0: nothing moved. */
 static int section_watch(struct vmshm_dev *dev, const struct watch *watch)
 {
-	unsigned int ms;
+	const unsigned long end = jiffies + msecs_to_jiffies(WATCH_MS);
 	int rc = 0;
 
-	for (ms = 0; ms < WATCH_MS && !rc; ms += WATCH_STEP_MS) {
+	while (time_before(jiffies, end) && !rc) {
 		/* A program with a timer's signals would begin anew with each. */
 		schedule_timeout_killable(msecs_to_jiffies(WATCH_STEP_MS));
 		if (fatal_signal_pending(current))
@@ -351,8 +351,8 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	file->mm = current->mm;
 	mmgrab(file->mm);
 	memcpy(file->job, join->job, sizeof(file->job));
-	/* What happened before is no news to a member, that the host took the memory, for one. */
-	file->events &= VMSHM_EVENT_GONE;
+	/* A member has the memory: that it was taken, or came back, before is no news. */
+	file->events &= ~(VMSHM_EVENT_DETACH | VMSHM_EVENT_ATTACH | VMSHM_EVENT_EXPELLED);
 	dev->members++;
 	join->slot = slot;
 	join->generation = dev->procs[slot].generation;

@@ -69,7 +69,8 @@ struct vmshm_describe {
  * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
  * that lay there before the memory was lost: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
  * marked this VM as gone), EINTR (killed), EPROTO, ENXIO.
- * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables.
+ * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables. Events DETACH, ATTACH and
+ * EXPELLED from before are no more.
  */
 struct vmshm_join {
 	__u8 job[16];			/* key of the job: who has it may map the job's windows */

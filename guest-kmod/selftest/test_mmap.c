@@ -523,6 +523,7 @@ static void sigbus_after_the_release(void)
 static void walks_of_entries(void)
 {
     const int advices[] = { MADV_COLD, MADV_PAGEOUT, MADV_NORMAL };
+    const unsigned long node = 1;
     struct st_member m;
     struct vmshm_alloc w;
 
@@ -532,7 +533,8 @@ static void walks_of_entries(void)
         st_member(&m, KEY);
         p = st_aligned(&m, 2, &w, RW);
         memset(p, 0x41, 2 * ST_HUGE);
-        (void) syscall(SYS_mbind, p, 2 * ST_HUGE, 0 /* MPOL_DEFAULT */, NULL, 0, 1 /* MPOL_MF_STRICT */);
+        /* MPOL_BIND to node 0, MPOL_MF_STRICT: with MPOL_DEFAULT nothing is looked at */
+        (void) syscall(SYS_mbind, p, 2 * ST_HUGE, 2, &node, 8 * sizeof node, 1);
         (void) madvise(p, 2 * ST_HUGE, advices[i]);
         CHECK(0x41 == p[0] && 0x41 == p[2 * ST_HUGE - 1]);
         (void) madvise(p, 2 * ST_HUGE, advices[i]);

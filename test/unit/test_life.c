@@ -398,6 +398,62 @@ static void test_next_process_after_a_silent_one(void **state)
     assert_int_equal(0, side_run_pair(*state, see_both_one_silent, lives, NULL));
 }
 
+/* One that was broken, or whose VM was marked as gone, keeps its memory until its slot has another process. */
+static int see_next_of_lost(struct side *side, int32_t fate)
+{
+    mca_btl_vmshm_endpoint_t *first;
+
+    side_unconnected = true;
+    side_start(side, on_either);
+    side_connect(side);
+    mca_btl_vmshm_monitor_stop();       /* which would find that it left */
+    first = side->peer;
+    OBJ_RETAIN(first);
+    first->proc = (opal_proc_t *) &known;
+    side_meet(side);
+    while (arrived < FIRST_LIFE) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(0 != first->head_offset);
+    mca_btl_vmshm_fate_set(first, fate);
+    mca_btl_vmshm_alert();
+    while (!first->attended) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(first->untold && (MCA_BTL_VMSHM_FATE_BROKEN == fate) == (0 != first->head_offset));
+    side_connect(side);
+    REQUIRE(side->peer != first && side->peer->slot == first->slot);
+    side_meet(side);
+    while (arrived < FIRST_LIFE + SECOND_LIFE) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_component.retired));
+    REQUIRE(0 == first->head_offset);
+    OBJ_RELEASE(first);
+    side_stop();
+    return 0;
+}
+
+static int see_next_of_broken(struct side *side)
+{
+    return see_next_of_lost(side, MCA_BTL_VMSHM_FATE_BROKEN);
+}
+
+static int see_next_of_marked(struct side *side)
+{
+    return see_next_of_lost(side, MCA_BTL_VMSHM_FATE_MARKED);
+}
+
+static void test_memory_of_the_lost(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, see_next_of_broken, lives, NULL));
+    unlink(unit_path(*state, "segment"));
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, see_next_of_marked, lives, NULL));
+}
+
 /* --- memory that is gone comes back */
 
 /* All that is left of the section. */
@@ -507,6 +563,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_left_with_windows_unseen, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_process_of_a_slot, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_process_after_a_silent_one, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_memory_of_the_lost, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_section_full_for_a_while, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_no_ring_for_a_while, unit_setup, unit_teardown),
     };

@@ -23,13 +23,14 @@ static bool is_member(ompi_group_t *group, const opal_process_name_t *name)
 
 bool mca_btl_vmshm_is_connected(const opal_process_name_t *name)
 {
-    bool found = name->jobid == OPAL_PROC_MY_NAME.jobid;
+    bool found;
 
     /* Open MPI lets go of a communicator's groups before it takes it off the array: another thread may be in
      * between. */
     if (opal_using_threads()) {
         return true;
     }
+    found = name->jobid == OPAL_PROC_MY_NAME.jobid;
     for (int i = 0; !found && i < opal_pointer_array_get_size(&ompi_mpi_communicators); ++i) {
         const ompi_communicator_t *comm = opal_pointer_array_get_item(&ompi_mpi_communicators, i);
 

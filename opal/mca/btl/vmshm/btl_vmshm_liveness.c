@@ -325,7 +325,7 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
 
 /* The peer is no more, and that is in order: all memory that was for it serves others. What it left unread is
  * done with, as is what a process sends right before its own end. Only here: a peer that is silent or broken
- * may go on reading. */
+ * may go on reading, until its slot has another process. Twice is once. */
 static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -447,7 +447,9 @@ static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const int32_t fate = mca_btl_vmshm_fate(endpoint);
-    bool is_no_more = MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate;
+    /* Of a VM that is marked as gone the windows are taken as unread, too. */
+    bool is_no_more = MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate
+                      || MCA_BTL_VMSHM_FATE_MARKED == fate;
 
     if (endpoint->untold) {
         tell_if_connected(endpoint);
@@ -602,6 +604,7 @@ void mca_btl_vmshm_attend(void)
         if (!endpoint->attended) {
             attend_to(endpoint);
         }
+        take_leave(endpoint);           /* its slot has another process, whatever became of it */
         forget(endpoint);
     }
 }
