@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Makes ./configure from configure.ac. Needed in a git checkout only; a release carries the result.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Included by vmshm_config.h. Open MPI's opal_config.h defines these names for itself and takes its
  * own back, but not in an order that lets both headers be included. They cannot be undefined in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash disable=SC2154 # work and cache are the caller's
 # Sourced by what fetches packages of Debian without installing them. It uses work (a temporary
 # directory in the cache), cache, and die STATUS TEXT, whose status is 3 when something cannot be had.

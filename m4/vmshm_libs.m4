@@ -1,3 +1,4 @@
+dnl SPDX-License-Identifier: BSD-3-Clause
 # Libraries and toolkits beside Open MPI.
 
 # VMSHM_OPTIONAL_LIB(NAME, pkg-config module, Debian package)

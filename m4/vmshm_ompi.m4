@@ -1,3 +1,4 @@
+dnl SPDX-License-Identifier: BSD-3-Clause
 # Open MPI: where it is, whether its MCA headers are there, and whether headers and library are of
 # one version and one configuration. The run-time loader checks none of that for a BTL: a component
 # built with other headers than the library's would call through a table of another shape.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * vmshmctl: makes, shows, checks and removes segments on the host.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * vmshmctl qemu-args and libvirt-xml: how to attach a segment to a VM.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * vmshmctl check: is every field of the header and of all sections one that can be?
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the kernel module of this VM says about who has slots, windows and pages: its list in debugfs, for
  * root (guest-kmod/vmshm_debugfs.c). A line a thing: its kind, then NAME=VALUE.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmshmctl identity: in a guest, which segment is found and who this VM is. */
 #include "vmshmctl.h"
 

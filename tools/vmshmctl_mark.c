@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmshmctl mark-vm: what the host knows about a VM, for the other VMs to read. */
 #include "vmshmctl.h"
 

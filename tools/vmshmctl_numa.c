@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Where the memory of a section lies, through hwloc. */
 #include "vmshmctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Numbers as people write them, and back. */
 #include "vmshmctl.h"
 

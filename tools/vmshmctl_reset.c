@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * vmshmctl reset-vm: clear the tables of a VM that is off.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * vmshmctl show: what a segment says about itself. Sections are written by guests: everything is
  * copied once, no number is used as an index or an address before it was compared with a bound,

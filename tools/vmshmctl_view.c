@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Private copies of what other machines write. */
 #include "vmshmctl.h"
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * A process of a guest that does what it is told: a line in, a line out. With it a shell script makes
  * processes of several guests act in turn, and looks at what they see when a device, a module or a whole

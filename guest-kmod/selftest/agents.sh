@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Sourced by suites: processes in the guests of a lab (agent.c), which are asked line by line. Uses
 # $vmlab, $lab, $agent_program and the directory $work, where "why" says what went wrong last.
 # shellcheck shell=bash disable=SC2154 # variables are the suite's

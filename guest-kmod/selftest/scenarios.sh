@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Sourced by test/suites/kmod.sh: what needs root, the host or a second guest.
 # shellcheck shell=bash disable=SC2154,SC2016,SC2034 # variables are the suite's, or expanded in the guest
 # shellcheck source=guest-kmod/selftest/agents.sh

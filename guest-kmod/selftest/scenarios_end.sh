@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-only
 # Sourced by test/suites/kmod.sh after scenarios.sh, whose functions it uses: how the module, the device, a
 # guest come to their end and, but for the last one, back.
 # shellcheck shell=bash disable=SC2154,SC2016 # variables are the suite's

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * What the tests of vmshm.ko share: TAP, processes, /dev/vmshmN.
  *

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* Windows in quarantine: what it costs that they are there. Run by root, who may read the module's own list
  * in debugfs. With --measure it prints times instead, which say nothing on a busy machine.
  */

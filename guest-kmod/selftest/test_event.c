@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* Waiting for what happens. Nobody else may use the segment meanwhile, in whatever VM. */
 #define _GNU_SOURCE
 #include "st.h"

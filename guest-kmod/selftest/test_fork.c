@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* What a fork, a core file, advice to the kernel and /proc make of a mapping. */
 #define _GNU_SOURCE
 #include "st.h"

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Calls and mappings at random, with arguments that are right, wrong by a little, or nonsense.
  *

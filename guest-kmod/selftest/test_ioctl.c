@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* Every call with every argument that is wrong, and who may not call it. */
 #define _GNU_SOURCE
 #include "st.h"

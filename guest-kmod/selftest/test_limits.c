@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* What one process, one user, and all users together may have. Run by root, which sets the module's
  * parameters and becomes this and that user. Each user may open the device: its group is VMSHM_GROUP.
  */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* Who may map what, how, and when that ends. */
 #define _GNU_SOURCE
 #include "st.h"

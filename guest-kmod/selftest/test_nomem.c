@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* The kernel refuses the module memory: the first allocation of a call, the second, and so on until the
  * call needs no more. Whatever failed must leave nothing behind, and work when it is asked again. For
  * root, and kernels with fault injection (test/lab/kernel debug). */

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* What the rest of the kernel may do with a mapping, and whose pages are still in its hands. */
 #define _GNU_SOURCE
 #include "st.h"

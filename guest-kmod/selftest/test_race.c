@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* Calls, faults and ends that meet. Each test runs for VMSHM_RACE_MS (default 1500) and then looks
  * whether what should be there is there, and what should be free is free.
  */

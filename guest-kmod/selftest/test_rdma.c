@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /*
  * Windows that an RDMA device reads and writes: rdma_rxe over the guest's network device, which must be
  * there. Two queue pairs of the process talk to each other.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* Windows of other users, and of jobs whose key one does not have. Run by root, which becomes this and
  * that user. Each user may open the device: its group is VMSHM_GROUP (default 1000).
  */

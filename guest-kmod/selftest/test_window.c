@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-only
 /* What a member is promised: its slot, its windows, and that all comes back however it ends. */
 #define _GNU_SOURCE
 #include "st.h"

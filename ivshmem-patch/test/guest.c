@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The smallest guest that uses a patched ivshmem device: no kernel, no firmware after the start,
  * one processor in 32-bit mode without paging, a serial port to report on.

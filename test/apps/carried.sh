@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced: what went through a segment, by its counters. Needs $vmshmctl, $work and count.sh.
 # shellcheck shell=bash disable=SC2154
 # "MESSAGES BYTES" that all VMs of the segment say they have sent

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # HPC Challenge: HPL, PTRANS, RandomAccess, FFT and more, each with a check of its own result.
 # Between two User-Mode Linux guests, and natively with four pretended VMs.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # LAMMPS, a molecular dynamics program: its numbers must not depend on the transport, to the last
 # digit that it prints. Between two User-Mode Linux guests, and natively with pretended VMs.
 set -euo pipefail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced behind common.sh: the MPI test programs in the guests of the lab that is up.
 # shellcheck shell=bash disable=SC2154
 

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # NetPIPE: ping-pong at sizes around each power of two, once with its check of the content. Between
 # two User-Mode Linux guests over vmshm and over tcp, and natively between pretended VMs.
 set -euo pipefail

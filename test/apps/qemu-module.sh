@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The MPI test programs between two QEMU guests through the kernel module, and generated ones, by a user who
 # is not root, on the QEMU at hand and some on the patched one if it was built.
 # Time limit: 900 s

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Two QEMU guests with a real ivshmem device each: MPI test programs with small messages, a short
 # LAMMPS run that must print over vmshm what it prints over tcp, and the segment's counters.
 # Without hardware virtualization the guests are emulated and slow, so all is short here.

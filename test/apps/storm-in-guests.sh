@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced behind common.sh: generated MPI programs in the guests of the lab that is up.
 # shellcheck shell=bash disable=SC2154
 plans=0 operations=0 storm_seconds=0

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The MPI test programs between User-Mode Linux guests: some with one rank in each of four, all with
 # one in each of two; then generated ones. The full sizes run natively in the suites "mpi" and "storm"; a
 # guest has one virtual CPU.

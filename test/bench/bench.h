@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the benchmark programs share: the clock, samples, and what a message holds.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A flood of unexpected messages: the receiver waits for a message that comes after all the others,
  * so that these arrive without a receive for them, and only then receives them.

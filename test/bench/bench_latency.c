@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Ping-pong. Samples are short, so their median is hardly touched by moments in which one of the
  * two ranks did not run. */
 #include "bench_mpi.h"

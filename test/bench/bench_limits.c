@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the hardware allows, without MPI: the limits beside which transports are judged, and the
  * name of the regime in which they were measured. The virtual CPUs of a rented machine move;

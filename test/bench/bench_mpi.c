@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * MPI measurements on demand, so that several of these programs, each over another transport, can
  * stay up and be measured in turn, a fraction of a second each: what the machine does meanwhile

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The measurements over MPI. All ranks of one call them; rank 0 prints a line of JSON, in ns. */
 #ifndef VMSHM_BENCH_MPI_H
 #define VMSHM_BENCH_MPI_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Does a transfer go on while the program computes? Two ranks exchange a message of the same size,
  * once idle and once with a computation between the start of the exchange and the wait for its end.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 """What vmshm-bench makes of its blocks: medians and quartiles, the table of goals, text, curves, and
 the comparison with an earlier report."""
 import json

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The clock, samples, and what a message holds: bench.h says more. */
 #define _GNU_SOURCE
 #include "bench.h"

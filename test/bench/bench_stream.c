@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Windows of messages, in one direction or in both. Each window is one sample: from the moment in
  * which both sides have posted their receives to the receiver's word that all have come. Each

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Many ranks: what it costs to start them, what memory they hold, how fast they talk.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What messages cost that wait: the memory of sender and receiver while all is unexpected.
  *

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # What cannot be used, met by ranks that really are in different virtual machines: with a network
 # the job runs; without one vmshm itself ends it in MPI_Init, quickly and with the cause.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Every kind of segment, identity, parameter and installation that BTL vmshm cannot use: with
 # another BTL the job runs and the cause is told once, with file, field and remedy; without one the
 # job ends quickly with the same text.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Two hosts under one VM id that share the lock directory, as containers may: with btl_vmshm_intra_vm they talk
 # through the segment, without it they are told.
 set -euo pipefail

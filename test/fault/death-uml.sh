@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Virtual machines that lose power, are marked as gone by the host, or stand still, while a job runs
 # in them: Open MPI notices none of it for minutes, vmshm does.
 set -euo pipefail

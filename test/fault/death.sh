@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Ranks, jobs and pretended VMs that die, stand still or are marked as gone: the job ends in time
 # with a text that names the peer, or survives where it should; the segment is usable at once and
 # nothing of the dead stays in it.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Processes that are not connected any more (MPI_Comm_disconnect) die: that is of no concern to others.
 set -euo pipefail
 # shellcheck source=test/fault/lib.sh

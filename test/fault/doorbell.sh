@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The other device, ivshmem-doorbell with its server: a process that joins in one VM interrupts the
 # kernel of the other, which need not wait until it looks by itself; also after that one has slept.
 # Time limit: 240 s, for a machine under load.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Locks a byte of a file, as a process does that stands still inside, and keeps it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A hostile VM: overwrites what one VM wrote into a segment while a job runs, as that VM itself
  * could.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # A VM that turns hostile during a job: whatever it writes into its section, the ranks of other
 # VMs neither crash nor wait for ever. See hostile.c for what is overwritten. Seeds are fixed; one
 # of them alone: hostile.sh loud 17

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced by the suites that need real virtual machines: a lab of two User-Mode Linux guests and
 # jobs in it. Ranks lie in the guests in turn: rank 0 in guest 0, rank 1 in guest 1.
 # shellcheck shell=bash

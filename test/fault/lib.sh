@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced by the suites of this directory: native jobs on one machine that pretend to be in several
 # VMs of a segment file.
 # shellcheck shell=bash

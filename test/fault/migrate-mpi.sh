@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Time limit: 400 s (emulated guests on a busy machine)
 # Live migration with Open MPI: a job over two guests ends with the reason when the host asks one of
 # them for the memory. That guest is refused by its destination, then travels to a second QEMU and back; in

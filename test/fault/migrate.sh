@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Live migration under the patched QEMU: two small guests exchange numbers through the kernel module;
 # the host asks one for the memory, migrates it to a second QEMU on this machine, and it goes on there.
 # The other guest does not answer such a wish and loses its mappings.

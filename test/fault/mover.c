@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Exchanges numbers with its like in another VM through /dev/vmshm0, lets go of the segment when the host
  * asks for it, and takes it up again when there is memory: what a guest does that is migrated. It is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Preloaded: the user has another number, as far as libmca_common_vmshm.so is told. Everybody else, Open
  * MPI's launcher among them, gets the right one.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # What a hostile guest can do to others: under stock QEMU, and under the patched one, whose guests
 # write in their own section only. Then: what becomes of a job when the host wants the memory back.
 # Time limit: 400 s, for a machine under load.

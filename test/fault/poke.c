@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* poke PATH OFFSET VALUE: stores the number at the offset of a mapping of the file and prints what is
  * read there afterwards. What a hostile root of a guest does to the memory it can map. */
 #include <fcntl.h>

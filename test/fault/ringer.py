@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
 """A peer of ivshmem-doorbell that rings the first vector of all others, as often as it can, for a while.
 
     ringer.py SERVER SECONDS

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced: guests with nothing but the kernel module and one program (mover.c), without network and
 # shared file system, which would forbid to migrate them.
 # shellcheck shell=bash disable=SC2034

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # A guest under the patched QEMU sleeps (S3) while its process and one in another guest have windows of each
 # other: the other one reads on, and after the waking all goes on, interrupts included. A guest whose
 # memory is asked for while it sleeps, or that is marked as gone, wakes up without it. Hibernation is refused

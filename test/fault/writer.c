@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Writes the same number into every page of a buffer, and the next number then: what it finds there must
  * be what it wrote last. After a migration the number is in a register, and the pages are what the other

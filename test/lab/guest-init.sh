@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # First process of a lab guest. It makes the host's file system private and writable (an overlay
 # over tmpfs), brings the network up and becomes the remote-execution server.
 #

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # mpirun in guest 0 of a lab, over all its guests. Defaults go through the environment, so that
 # whatever the caller says on the command line wins.
 set -uo pipefail

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The remote shell of a job that runs as another user (VMSHM_LAB_UID): a command in another guest, as
 # that user. The lab's server itself runs as root.
 host=$1

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=dash
 # First process of a QEMU guest, in its initramfs: mounts the host's root read-only over virtio-9p
 # under a tmpfs overlay, the lab's directory above it, and hands over to guest-init.sh.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the lab's own test runs under mpirun: hello | exit STATUS | spin SECONDS | abort SECONDS */
 #include <mpi.h>
 #include <stdio.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * labsh: runs commands in a lab guest over TCP and passes stdin, stdout, stderr, signals and the
  * exit status faithfully.

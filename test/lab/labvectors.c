@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Does each process keep its vector registers while others run? Three of them take turns. */
 #include <immintrin.h>
 #include <stdint.h>

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Where the tree and what the guests share may lie. Sourced by vmlab, demo and check.
 # shellcheck shell=bash
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
 """Talk to a QEMU over its QMP socket: qmp.py SOCKET WORD...
 
 WORD is the JSON of a command, or NAME or NAME:{"argument": ...}; of each the returned value is printed as

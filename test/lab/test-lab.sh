@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The lab's own test: test-lab.sh [uml|qemu] [--long]
 # --long adds what needs minutes: a pause of 75 s survived, the end of a job whose guest vanished
 # without any rank noticing.

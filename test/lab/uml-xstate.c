@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Lets User-Mode Linux 6.1 run on processors with AMX: preloaded into it.
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # shellcheck shell=bash
 # The QEMU backend of vmlab: sourced by it, uses its variables and functions.
 #

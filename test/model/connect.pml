@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How a receiver finds the ring that is for it, when both its place in the sender's table of
  * rings and the ring's memory were used before, for an earlier process of the same slot.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * How a sender finds the head that counts its messages, when both the place in the receiver's table of
  * heads and the line of the head were used before, for processes that have left.

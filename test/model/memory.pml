@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Memory as the models see it: words of one byte, and a store buffer for each process that writes.
  *

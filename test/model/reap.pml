@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Looking for the dead: who leaves in order is not taken for dead.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Large messages: streams that go through one channel, some of them before they are asked for, and
  * pulls that come in another order than the streams were offered in.

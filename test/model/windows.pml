@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Windows that are handed out, let go and handed out again, against a reader in another VM.
  *

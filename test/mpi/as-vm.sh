@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Pretends virtual machines on one: runs a rank as if it were in VM number (rank mod VMSHM_VMS).
 #
 #     mpirun -np 4 test/mpi/as-vm.sh PROGRAM ARGS...

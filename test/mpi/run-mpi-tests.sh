@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Runs the MPI test programs; see usage below.
 set -euo pipefail
 

@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
 """Runs generated MPI programs (vt_storm) over vmshm, and shrinks what fails.
 
 A plan is a program of some hundred operations that all ranks derive from a seed: see storm/storm.h. A

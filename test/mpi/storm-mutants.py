@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
 """Does the storm find what it is there to find?
 
 Applies one small change at a time to a copy of the transport's sources, each a real fault of one part of

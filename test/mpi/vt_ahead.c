@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Large messages that a transport may have begun to send before the receiver knew where they belong, and
  * that are then received into a type with gaps, so that they go another way: what was sent ahead for

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One message of more than 4 GiB (by default 4 GiB + 1 MiB + 12345 bytes): a struct of a contiguous type
  * of 1 MiB blocks and an odd tail, so that no count exceeds an int. Every byte is checked.

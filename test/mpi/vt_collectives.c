@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The collectives with content checked, over sizes, on MPI_COMM_WORLD, a duplicate, halves of it and
  * one with the ranks reversed. Integers are used, so every result has one right value.

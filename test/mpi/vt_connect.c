@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * MPI_Open_port, MPI_Comm_accept and MPI_Comm_connect: two groups meet, talk over the intercommunicator
  * and the merged one and part, several times. The groups are the halves of MPI_COMM_WORLD with the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Proves that the content checks can fail: a library to preload under the test programs, which damages
  * one message and says so. Not a test itself.

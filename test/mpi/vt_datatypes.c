@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Derived datatypes with gaps. Each layout is also described by hand as a list of blocks, so that the
  * check does not rest on MPI's own packing: the payload goes through the blocks in order, the gaps hold a

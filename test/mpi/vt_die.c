@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * For the fault tests: all ranks exchange checked messages without end, and after a time one of them goes
  * wrong. The test looks at how the others end.

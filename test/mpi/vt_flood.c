@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Far more messages to a rank that does not receive than any queue has room for.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * First contact. Open MPI adds remote processes when they are first used, so a message can come from a
  * process that the receiver never heard of. Nothing here may be preceded by a collective: the order of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Messages between two ranks do not overtake each other: windows of 1..256 messages of random sizes
  * and tags in flight, received by tag or with MPI_ANY_TAG; then floods that arrive before the first

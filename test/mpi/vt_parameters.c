@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Short, for many runs with other parameters each: two ranks exchange messages of every size that
  * matters, both ways at once, between contiguous memory and memory with gaps, awaited and not.

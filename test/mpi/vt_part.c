@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Two jobs meet, exchange messages between all of their processes, and part. Then the client's processes
  * die. The server's are not connected to them any more and go on, until a file says that it is enough.

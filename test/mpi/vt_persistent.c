@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Persistent requests, started again and again, and every way to complete them. */
 #include "vt.h"
 

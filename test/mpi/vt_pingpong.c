@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Latency and bandwidth between ranks 0 and np-1. The median over blocks of iterations, so that a moment
  * in which the machine did something else does not count.

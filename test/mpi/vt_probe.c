@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * MPI_Probe, MPI_Iprobe, MPI_Mprobe, MPI_Improbe with MPI_Recv, MPI_Mrecv and MPI_Imrecv of eager and
  * rendezvous messages; receives that are cancelled and leave the message to the next receive.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One-sided communication, over whichever osc component is there: put and get with fence, with
  * post/start/complete/wait and with locks, accumulate, fetch-and-op and compare-and-swap; windows from

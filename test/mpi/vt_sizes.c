@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Every size around every protocol's threshold, each kind of send, all pairs (itself included), both
  * directions. Receive buffers have guard zones and changing alignment.

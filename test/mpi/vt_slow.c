@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A rank that does not call MPI for a long time is not dead. Rank 1 sleeps (or with --spin computes) for
  * --seconds S, while the others wait in MPI_Recv for it, have a rendezvous message to it under way and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * MPI_Comm_spawn of this program as children, traffic over the intercommunicator and over the merged
  * one, disconnect; several times. If VT_SPAWN_WRAPPER names a program, the children are started through

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Runs generated MPI programs and checks every byte: see storm/storm.h, and run-storm.py, which runs
  * this over many seeds and launchers and shrinks what fails.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Many large messages under way at once, received in an order that is not the order of sending. A
  * transport that starts to move a message before it is awaited must drop what it sent ahead of time

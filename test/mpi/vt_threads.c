@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * MPI_THREAD_MULTIPLE: T threads per rank exchange with all peers at once, each under its own tag or on
  * its own communicator; then all threads of a rank send to one peer under the same tag, where order

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A tool has looked at MPI's variables before the program starts MPI. What was registered for it goes with
  * it, and must be there again for the program: a component that takes the defaults instead finds no

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* For the spawn and connect tests: starting oneself as children, and traffic over a communicator. */
 #ifndef VT_TRAFFIC_H
 #define VT_TRAFFIC_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What spectral codes do in each step: a distributed matrix is transposed by an all-to-all whose receive
  * type has gaps, then by one into contiguous memory, then shifted along the ranks. Every element is

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A message longer than the receive buffer: MPI_ERR_TRUNCATE, nothing written beyond the buffer, the
  * send completes, and the link works as before. Expected and unexpected messages, eager and rendezvous.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * MPI_ANY_SOURCE and MPI_ANY_TAG: a master that hands out work and takes results as they come; each
  * status (source, tag, count) is checked, and from each source the messages come in order. Messages on a

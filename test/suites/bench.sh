@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The benchmark itself, with blocks too small to mean anything: every figure is there, limits and
 # missing libraries are dealt with, and the comparison of two reports flags what became worse and
 # nothing else. How long anything took is not looked at.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Builds and installs into build/inst, quickly when that is up to date, and looks whether Open MPI
 # loads what was installed. Prepares what all other suites use.
 set -euo pipefail

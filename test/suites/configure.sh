@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # configure refuses an Open MPI that a component must not be built for, and says which file is at
 # fault and what to do. Each case is a directory of links to the real headers with one flaw.
 set -euo pipefail

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: BSD-3-Clause
 # Sourced by test suites: counts tests and ends with the line that ./check adds up.
 # shellcheck shell=bash
 passed=0

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The release: everything that git knows is in it, and it builds, tests, installs and uninstalls
 # from a read-only source tree.
 set -euo pipefail

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The patched QEMU: the series apply to Debian's sources, QEMU's own tests of the device pass, and a
 # guest of a few hundred bytes finds out what it can write. With QEMU 10.0 and 10.2, if the cache has
 # them, the fault suites of small guests run here, too; elsewhere they have 7.2.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The guests' kernel module: it is built strictly, then two QEMU guests with a real device each run its
 # tests (guest-kmod/selftest) and lose, one after the other, the module, the device and their power. After
 # each test the kernels' logs are read.

@@ -1,12 +1,51 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Runs shellcheck on every shell script of the tree and pyflakes on every Python program, found by
-# their first line or their name.
+# their first line or their name, and looks at every file's licence (see LICENSE).
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)
 # shellcheck source=test/suites/count.sh
 . "$top/test/suites/count.sh"
 cd "$top"
 
+# The licence of a file by its place; two headers are the kernel module's and the library's.
+licence_of() { # FILE
+    case $1 in
+    guest-kmod/vmshm_uapi.h) echo 'GPL-2.0 WITH Linux-syscall-note OR BSD-3-Clause' ;;
+    guest-kmod/*) echo GPL-2.0-only ;;
+    ivshmem-patch/*) echo GPL-2.0-or-later ;;
+    opal/mca/common/vmshm/vmshm_format.h | opal/mca/common/vmshm/vmshm_layout.h)
+        echo 'GPL-2.0-only OR BSD-3-Clause' ;;
+    *) echo BSD-3-Clause ;;
+    esac
+}
+
+# In its first two lines, with nothing behind it but the end of the comment.
+licences() {
+    local file rc=0
+
+    while IFS= read -r file; do
+        case $file in
+        *.md | *.svg | *.patch | *.gitignore | LICENSE | */COPYING) continue ;;
+        esac
+        head -n 2 "$file" | grep -qE "SPDX-License-Identifier: $(licence_of "$file")( \*/)?$" || {
+            echo "$file: no SPDX-License-Identifier: $(licence_of "$file") in its first two lines" >&2
+            rc=1
+        }
+    done < <(sources)
+    return $rc
+}
+
+# Those that git knows; of an unpacked tarball no file is told from what autogen.sh has made.
+sources() {
+    git -c safe.directory='*' ls-files
+}
+
+if [[ -e .git ]]; then
+    try "every file names its licence" licences
+else
+    skip "every file names its licence" "this is no checkout"
+fi
 while IFS= read -r file; do
     if [[ $file = *.sh ]] || head -n 1 "$file" | grep -qE '^#!.*/(ba|da)?sh( |$)'; then
         try "shellcheck $file" shellcheck --external-sources --severity=warning "$file"

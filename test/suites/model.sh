@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Explores the models in test/model with spin: the protocol as it is, in every order of steps,
 # stores and deaths, without an error; and without any one of its rules, with an error, which shows
 # that the model would see it.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The kernel module's sources: the kernel's own style, and another processor's compiler. What runs is tested in
 # kmod.sh.
 set -euo pipefail

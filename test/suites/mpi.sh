@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The MPI content tests over vmshm on this machine: the file provider, ranks that pretend to be in
 # several VMs, and settings that force what is rare otherwise. Also: did the bytes really go through the
 # segment, and is its memory back afterwards?

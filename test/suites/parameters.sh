@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Every parameter of the BTL, those that Open MPI registers for it by itself too, with low, high and odd
 # values and in combinations that somebody may choose: a job is right, or it is refused at MPI_Init with
 # a text that names the parameter. It never hangs, crashes or delivers what was not sent.

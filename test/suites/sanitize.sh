@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The components and the test programs, built with the sanitizers: addresses and undefined behaviour, and
 # data races between threads. Natively, with ranks that pretend to be in several VMs.
 #

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # On and on with generated MPI programs, for SECONDS: natively, in User-Mode Linux and in QEMU guests in
 # turn, each time with other settings and seeds nobody used before. Now and then a rank is killed: the job
 # must end by itself, and nothing of it may stay. "make soak SECONDS=3600"; not a part of ./check.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # Generated MPI programs over vmshm on this machine (test/mpi/run-storm.py): a fixed set of seeds and
 # some that nobody ran before, which are printed, for 2 to 8 ranks, with threads, and with memory that is
 # always short. The guests have theirs in test/apps/storm-*.sh.

@@ -1,4 +1,5 @@
 #!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
 # The unit tests, one result for each test function.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd)

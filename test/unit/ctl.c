@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "ctl.h"
 
 char out[1 << 20], err[1 << 14];

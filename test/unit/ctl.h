@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What the tests of vmshmctl share: running its binary ($VMSHMCTL, else ./vmshmctl of the build directory), its
  * JSON, and bytes of a segment's file. */
 #ifndef VMSHM_UNIT_CTL_H

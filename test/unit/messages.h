@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Messages between the two sides of a unit test: sizes around every threshold from a seed that both know,
  * a number in the first 8 bytes, and bytes that follow from it.

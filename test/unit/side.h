@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The component's own code, driven without MPI, in two processes that pretend to be in two VMs. Each test
  * forks a fresh pair, because the component is one per process.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a broken peer may write into a ring: each is noticed, nothing of it is used.
  */

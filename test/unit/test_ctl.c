@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmshmctl: what it tells of a segment, marks, resets, destroys and attaches. */
 #include "ctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmshmctl check finds every kind of damage; nothing that stands in a segment misleads it or show. */
 #include "ctl.h"
 

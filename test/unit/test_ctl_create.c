@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* vmshmctl create: what it makes, and what it refuses. */
 #include "ctl.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The layout's arithmetic, the checksum, and every way in which a header can be wrong. */
 #include "unit.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Who am I: SMBIOS before command line before parameter, and no bad number slips through. */
 #include "unit.h"
 

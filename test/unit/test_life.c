@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Peers that die or leave, the processes of one slot one after the other, memory that is gone and
  * comes back.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The lock file: who may open it, who waits for whom, and how long; who looks for the dead.
  */

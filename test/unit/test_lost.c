@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What this process cannot map, and a segment that is lost: no fault of a peer's, but the end.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Members of a section: their slots, their end, who may have the section at all, and what happens to
  * their windows. Processes are real ones where death or racing matters; elsewhere two members in one

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The proof that a peer shares memory with us, and the reading of tables that another VM wrote. The
  * peer here writes anything it likes into its own section.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Finding the segment: forms of a path, devices, and the PCI bus as sysfs shows it. */
 #include "unit.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Who leaves in order while another process of the VM looks for the dead is not taken for dead. */
 #define _GNU_SOURCE
 #include "unit.h"

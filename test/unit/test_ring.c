@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The transport's rings, between two processes that pretend to be in two VMs: the component's own
  * code, driven without MPI. Each test forks a fresh pair, because the component is one per process.

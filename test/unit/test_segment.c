@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* How the segment is mapped: whole or in pieces, and given back. */
 #define _GNU_SOURCE
 #include "unit.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Large messages between two processes: what register_mem() offers, get() fetches. */
 #include "opal_config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Windows of the own section: handing out, and what keeps one from being handed out again. Two members
  * in one process do, because the locks belong to the open file, not to the process.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the unit tests share: a temporary directory, segments made without vmshmctl, a fake root
  * directory for identity files, members and child processes.

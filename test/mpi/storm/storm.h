@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The storm: a seeded generator of legal MPI programs, and what runs them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Collectives, blocking and not: among the group that each rank of the communicator is in. */
 #include "storm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Completing requests. What must be complete now is waited for together with the thread's others, which
  * then may be complete early; all of Waitall's must be able to, so only those take part whose both sides

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* MPI_Sendrecv and MPI_Sendrecv_replace round a ring of ranks. */
 #include "storm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* How a message lies in memory: MPI datatypes, the same as a list of blocks, buffers with guard zones. */
 #include "storm.h"
 

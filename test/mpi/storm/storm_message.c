@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The sending side of a message, once or several times by a persistent request. */
 #include "storm.h"
 

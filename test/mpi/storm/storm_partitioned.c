@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Partitioned messages: each partition becomes ready by itself, in any order. */
 #include "storm.h"
 

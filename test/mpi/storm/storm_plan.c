@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Making a plan. Its rules are those that keep it legal and free of deadlock: see storm.h. */
 #include "storm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Running a plan: the steps of this rank in the order of the plan's time, on one thread or several. */
 #include "storm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Which plans and which of their operations are run. */
 #include "storm.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Receives that do not say from whom, or under which tag. Which message one gets is open between
  * senders; those of one sender come in their order. What was sent is looked up by the statuses when all

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * BTL vmshm: bytes between virtual machines of one host, through a shared segment.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What differs between Open MPI's versions, for this framework: nothing else knows a version.
  * 4.1 (BTL 3.1) is supported. 5.0 (BTL 3.3) changes the receive callback's argument, the reachable

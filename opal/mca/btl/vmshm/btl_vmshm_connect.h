@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Making and finding rings: btl_vmshm_open.c has the sender's side, btl_vmshm_listen.c the
  * receiver's.

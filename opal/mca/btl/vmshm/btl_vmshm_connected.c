@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Is this process connected to another one, in MPI's words? (MPI 3.1, 10.5.4: what happens to a process must
  * not affect those that are not.) No BTL is told of MPI_Comm_disconnect: the communicators are looked at.

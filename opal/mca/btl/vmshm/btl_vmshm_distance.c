@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Is the peer's core near? Virtual machines are not told, and it changes when the host moves a vCPU.
  *

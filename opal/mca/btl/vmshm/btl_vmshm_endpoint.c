@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Peers: the object of each, its proof, the windows of it that this process reads. */
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A descriptor of this BTL. Its bytes stand in one of three places:
  *   small    in `bytes` here, copied into the slot when it is sent (up to MCA_BTL_VMSHM_SMALL_BYTES)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What is handed from thread to thread by Open MPI, as ThreadSanitizer must see it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The receiver's side of a connection: hearing bells, finding and following rings. */
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"

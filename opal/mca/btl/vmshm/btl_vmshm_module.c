@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The module: who can be reached, descriptors, start and end. */
 #include "opal_config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The one thing that this transport must know of the PML above it: how long a receive buffer is.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The sender's side of a connection: making a ring, growing it, taking back what the peer consumed. */
 /* Modelled in test/model/ring.pml and connect.pml: change both. */
 #include "opal_config.h"

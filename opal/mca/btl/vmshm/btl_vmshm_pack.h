@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Copying a message out of the user's buffer into shared memory, and into the user's buffer.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where the chunks of streams stand between the sender's copy and the receiver's.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The receiver's half: polling, delivery, and the work that sends left behind. */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"

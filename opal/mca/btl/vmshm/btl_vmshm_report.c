@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What users are told: why vmshm does not serve, and which ranks it serves. */
 #include "opal_config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The sender's half of a ring: one producer, one consumer, one cache line for a short message.
  *

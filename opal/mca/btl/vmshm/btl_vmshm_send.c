@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Sending a descriptor: into the ring, or behind those that wait for room in it. */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"

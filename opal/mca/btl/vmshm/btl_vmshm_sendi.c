@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Send at once, without a descriptor: the path of every eager message. */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"

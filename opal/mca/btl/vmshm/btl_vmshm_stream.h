@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Large messages. Sender and receiver copy at the same time: the sender's bytes go through a channel,
  * a few chunks in its own windows, and the receiver copies each chunk to where the user wants it while

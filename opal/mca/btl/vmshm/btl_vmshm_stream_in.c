@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The receiver's side of large messages: streams that are awaited. */
 #include "opal_config.h"
 

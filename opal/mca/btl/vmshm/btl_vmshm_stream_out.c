@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The sender's side of large messages: streams that are offered, awaited, in the channel. */
 #include "opal_config.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "opal_config.h"
 
 #include "btl_vmshm_stream.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What every vmshm component of Open MPI shares: the parameters that name the segment and this VM,
  * and the job's key. Plain C below this line is in vmshm_member.h.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Loads and stores of words that another process or another virtual machine sees.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Errors of the vmshm library: which file, which field, what is wrong with it, what to do.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
  * The layout of a vmshm segment: what lies where, who writes it, who reads it.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Is a header image one that this version can use? */
 #include "vmshm_segment.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "vmshm_identity.h"
 
 #include <ctype.h>

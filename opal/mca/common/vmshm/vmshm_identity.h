@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Who this process is: the VM's id on its host, and the epoch of its boot.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The segment through /dev/vmshmN: the kernel module owns the section's tables, this process asks
  * (guest-kmod/vmshm_uapi.h).

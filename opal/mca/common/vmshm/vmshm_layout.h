@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
  * Address arithmetic of the segment: the only place where an offset is computed.
  * The shapes are in vmshm_format.h. All functions are pure; those that take a header expect the

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The guest-local lock file of a section: arbitration among the processes of one VM.
  *

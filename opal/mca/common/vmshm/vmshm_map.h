@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Addresses of the segment in this process: all of it in one range, whole or in pieces.
  *

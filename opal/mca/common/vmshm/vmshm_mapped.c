@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The windows that this process has mapped: its own, and those that it is registered to read.
  *

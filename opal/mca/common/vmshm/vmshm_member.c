@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* Modelled in test/model/join.pml and windows.pml: change both. */
 #include "vmshm_member.h"
 

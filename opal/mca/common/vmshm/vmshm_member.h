@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A process that takes part in a segment: its slot, its windows, and the windows of others that it
  * maps.

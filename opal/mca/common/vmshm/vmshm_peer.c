@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Other processes of the segment: their windows, found and checked; the proof that they are there.
  */

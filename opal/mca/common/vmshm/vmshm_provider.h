@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Where a process finds the segment, and how many bytes the kernel says are there.
  *

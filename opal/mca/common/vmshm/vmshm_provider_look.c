@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* What does a file or device hold that may be a segment? */
 #include "vmshm_provider.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /* The BAR of an ivshmem device, through sysfs: needs root and no driver; for diagnosis and for
  * guests without the kernel module. */
 #include "vmshm_provider.h"

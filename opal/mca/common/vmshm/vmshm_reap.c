@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The dead of the own VM: who they are, their burial, and who looks for them.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
 #include "vmshm_segment.h"
 
 #include "vmshm_layout.h"
