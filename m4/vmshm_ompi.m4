@@ -77,6 +77,9 @@ AC_DEFUN([VMSHM_FIND_OMPI], [
     AS_IF([test -z "$OMPI_INFO"], [AC_MSG_ERROR([$vmshm_bindir/ompi_info does not exist, so the configuration of the Open MPI found through $OMPI_FOUND_BY is unknown.
     On Debian run: sudo tools/install-deps build
     Else install all of Open MPI, or give the prefix of a whole one: --with-ompi=PREFIX.])])
+    vmshm_dir=`$OMPI_INFO --parsable --path sysconfdir 2>/dev/null | sed -n 's/^path:sysconfdir://p'`
+    AC_DEFINE_UNQUOTED([VMSHM_OMPI_SYSCONFDIR], ["${vmshm_dir:-/etc/openmpi}"],
+        [Where openmpi-mca-params.conf lies])
     AC_SUBST([OMPI_INFO])
     AC_SUBST([MPIRUN])
     AC_SUBST([MPI_CFLAGS])

@@ -51,6 +51,14 @@ int ctl_option_end(const struct ctl_command *self, int option, char **argv);
 /* The one PATH argument behind the options; CTL_USAGE was told if there is none or one too many. */
 int ctl_path_argument(const struct ctl_command *self, int argc, char **argv, const char **path);
 
+/* A parameter as Open MPI's processes of this user would have it on this machine. */
+struct ctl_parameter {
+    char value[1024];
+    char from[256];             /* the file, or the environment variable */
+};
+
+bool ctl_parameter_find(const char *name, struct ctl_parameter *p);
+
 /* Open the segment at `path` and see that it has a VM `vm` (CTL_VM_UNSET: --vm was not given).
  * Tells its errors itself. */
 int ctl_open_for_vm(const struct ctl_command *self, const char *path, uint32_t vm,

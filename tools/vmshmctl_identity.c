@@ -3,35 +3,76 @@
 #include "vmshmctl.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
+#include <string.h>
 
 #include "vmshm_identity.h"
+
+/* As the library reads it: unset, a number, or neither. */
+static int vm_id_of(const char *text)
+{
+    uint32_t number;
+
+    if ('\0' == text[0] || 0 == strcmp(text, "-1")) {
+        return VMSHM_VM_ID_UNSET;
+    }
+    return ctl_parse_u32(text, &number) && number <= INT32_MAX ? (int) number : VMSHM_VM_ID_BAD;
+}
+
+static int print_identity(const struct vmshm_segment *s, const struct ctl_parameter *vm_id)
+{
+    struct vmshm_identity id = s->id;
+    struct vmshm_error e;
+    int rc = VMSHM_OK;
+    bool is_parameter;
+    char buf[40];
+
+    printf("segment: %s\n", s->path);
+    printf("provider: %s\n", s->provider);
+    printf("segment-uuid: %s\n", ctl_uuid_text(s->header.segment_uuid, buf));
+    printf("total-bytes: %" PRIu64 "\n", s->header.total_bytes);
+    if (!s->managed) {
+        id.source = "";
+        rc = vmshm_identity_get("", vm_id_of(vm_id->value), s->header.vms, &id, &e);
+    }
+    is_parameter = !s->managed && 0 == strcmp(id.source, "parameter");
+    if (VMSHM_OK != rc) {
+        if (is_parameter) {
+            snprintf(e.file, sizeof e.file, "%s", vm_id->from);
+        }
+        return ctl_fail(&e, NULL);
+    }
+    printf("vm-id: %u\n", id.vm);
+    printf("vm-id-from: %s\n", id.source);
+    if (is_parameter) {
+        printf("vm-id-set-in: %s\n", vm_id->from);
+    }
+    printf("epoch: %016" PRIx64 "\n", id.epoch);
+    printf("section: 0x%" PRIx64 " +%" PRIu64 "\n", s->sections[id.vm].offset, s->sections[id.vm].length);
+    return CTL_OK;
+}
 
 static int identity(const struct ctl_command *self, int argc, char **argv)
 {
     static const struct option options[] = {
         { "vm-id", required_argument, NULL, 'v' }, { "help", no_argument, NULL, 'h' }, { 0 }
     };
-    const char *path = getenv("OMPI_MCA_common_vmshm_segment");
-    const char *parameter = getenv("OMPI_MCA_common_vmshm_vm_id");
-    int param = VMSHM_VM_ID_UNSET, status = CTL_OK, c;
-    struct vmshm_identity id;
+    struct ctl_parameter segment = { .value = "auto" }, vm_id = { .value = "" };
+    const char *path = segment.value;
     struct vmshm_segment s;
     struct vmshm_error e;
-    uint32_t number;
-    char buf[40];
+    int status, c;
 
+    (void) ctl_parameter_find("common_vmshm_segment", &segment);
+    (void) ctl_parameter_find("common_vmshm_vm_id", &vm_id);
     while (-1 != (c = getopt_long(argc, argv, ":h", options, NULL))) {
         if ('v' != c) {
             return ctl_option_end(self, c, argv);
         }
-        parameter = optarg;
-    }
-    if (NULL != parameter && '\0' != parameter[0]) {
-        if (!ctl_parse_u32(parameter, &number) || number > INT32_MAX) {
-            return ctl_usage_error(self, "--vm-id", NULL, "'%s' is not a VM id", parameter);
+        if (vm_id_of(optarg) < 0) {
+            return ctl_usage_error(self, "--vm-id", NULL, "'%s' is not a VM id", optarg);
         }
-        param = (int) number;
+        vm_id = (struct ctl_parameter) { .from = "--vm-id" };
+        snprintf(vm_id.value, sizeof vm_id.value, "%s", optarg);
     }
     if (optind < argc) {
         status = ctl_path_argument(self, argc, argv, &path);
@@ -42,20 +83,7 @@ static int identity(const struct ctl_command *self, int argc, char **argv)
     if (VMSHM_OK != vmshm_segment_open(path, &s, &e)) {
         return ctl_fail(&e, NULL);
     }
-    printf("segment: %s\n", s.path);
-    printf("provider: %s\n", s.provider);
-    printf("segment-uuid: %s\n", ctl_uuid_text(s.header.segment_uuid, buf));
-    printf("total-bytes: %" PRIu64 "\n", s.header.total_bytes);
-    id = s.id;
-    if (!s.managed && VMSHM_OK != vmshm_identity_get("", param, s.header.vms, &id, &e)) {
-        status = ctl_fail(&e, NULL);
-    } else {
-        printf("vm-id: %u\n", id.vm);
-        printf("vm-id-from: %s\n", id.source);
-        printf("epoch: %016" PRIx64 "\n", id.epoch);
-        printf("section: 0x%" PRIx64 " +%" PRIu64 "\n", s.sections[id.vm].offset,
-               s.sections[id.vm].length);
-    }
+    status = print_identity(&s, &vm_id);
     vmshm_segment_close(&s);
     return status;
 }
@@ -64,7 +92,8 @@ const struct ctl_command ctl_identity = {
     "identity", "in a guest: which segment is found, which VM this is",
     "identity [--vm-id N] [PATH]\n"
     "Tell which segment a process of this machine finds, which VM id it takes and from where.\n"
-    "Reads OMPI_MCA_common_vmshm_segment and OMPI_MCA_common_vmshm_vm_id as a job does.\n\n"
+    "The MCA parameters common_vmshm_segment and common_vmshm_vm_id are read as a job reads them: from the\n"
+    "environment and from Open MPI's parameter files. Run it as the user whose job is in question.\n\n"
     "  --vm-id N   as if the MCA parameter common_vmshm_vm_id were N\n",
     identity
 };

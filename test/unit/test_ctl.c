@@ -296,6 +296,47 @@ static void identity(void **state)
     expect_status(run(*state, "identity", "--vm-id", "x", path), 2);
 }
 
+static void put_parameters(const char *file, const char *text)
+{
+    FILE *f = fopen(file, "we");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* As a job reads it: the environment before the user's file before the system's. */
+static void identity_of_parameter_files(void **state)
+{
+    char first[400], second[400], files[1024], line[600];
+    const char *path = unit_path(*state, "segment");
+
+    snprintf(first, sizeof first, "%s", unit_path(*state, "first.conf"));
+    snprintf(second, sizeof second, "%s", unit_path(*state, "second.conf"));
+    snprintf(files, sizeof files, "%s,%s", first, second);
+    setenv("OMPI_MCA_mca_base_param_files", files, 1);
+    snprintf(line, sizeof line, "common_vmshm_segment=%s\ncommon_vmshm_vm_id = 0\n", path);
+    put_parameters(second, line);
+    put_parameters(first, "# common_vmshm_vm_id = 0\n\tcommon_vmshm_vm_id = 0\n"
+                   "common_vmshm_vm_id =  1  # this one\nno parameter\n");
+    must(*state, "identity");
+    snprintf(line, sizeof line, "vm-id: 1\nvm-id-from: parameter\nvm-id-set-in: %s\n", first);
+    assert_contains(out, line);
+    unlink(first);
+    must(*state, "identity");
+    snprintf(line, sizeof line, "vm-id: 0\nvm-id-from: parameter\nvm-id-set-in: %s\n", second);
+    assert_contains(out, line);
+    put_parameters(first, "common_vmshm_vm_id = 1 2\n");
+    expect_status(run(*state, "identity"), 1);
+    assert_contains(err, first);
+    assert_contains(err, "not a number");
+    must(*state, "identity", "--vm-id", "1");
+    assert_contains(out, "vm-id-set-in: --vm-id\n");
+    unsetenv("OMPI_MCA_mca_base_param_files");
+    unlink(first);
+    unlink(second);
+}
+
 static void usage(void **state)
 {
     static const char *const commands[] = {
@@ -336,7 +377,7 @@ int main(void)
         SMALL(destroy_damaged),
         EMPTY(qemu_args),
         EMPTY(libvirt_xml),
-        SMALL(identity),
+        SMALL(identity), SMALL(identity_of_parameter_files),
         EMPTY(usage),
     };
 
