@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What docs.sh compares: docs.py WHAT TOP WORK. Prints what differs; exit status 1 if anything does."""
+import re
+import sys
+from pathlib import Path
+
+what, top, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+BTL = "opal/mca/btl/vmshm"
+COMMON = "opal/mca/common/vmshm"
+found = []
+
+
+def read(name):
+    return (top / name).read_text()
+
+
+def wrong(text):
+    found.append(text)
+
+
+def plain(roff):
+    """A man page without its markup."""
+    return re.sub(r"\\f.", "", roff.replace("\\-", "-"))
+
+
+def mca_parameters():
+    """Of the component: name -> default; of all that it has: the same."""
+    def listed(name):
+        return dict(re.findall(r"param:btl_(\w+):value:(.*)", (work / name).read_text()))
+    everything = listed("vmshm")
+    base = {n.replace("self_", "vmshm_", 1) for n in listed("self")}
+    everything = {"btl_" + n: v for n, v in everything.items()}
+    own = {n: v for n, v in everything.items() if n[4:] not in base}
+    return own, everything
+
+
+def common_parameters():
+    """Open MPI prints parameters of frameworks only, so the source has to tell."""
+    source = read(f"{COMMON}/common_vmshm.c")
+    return {"common_vmshm_" + n for n in re.findall(r'register\("opal", "common", "vmshm", "(\w+)"', source)}
+
+
+def compare_parameters():
+    own, everything = mca_parameters()
+    common = common_parameters()
+    if len(own) < 8 or len(common) < 3:
+        wrong(f"only {len(own)} + {len(common)} parameters were found: ompi_info or the source has another form")
+    table = dict(re.findall(r"^\| `((?:btl|common)_vmshm_\w+)` \| ([^|]*) \|", read("README.md"), re.M))
+    page = dict(re.findall(r'((?:btl|common)_vmshm_\w+)[ "]+\((\w*)\)', plain(read("doc/man/vmshm.7"))))
+    for where, said in ("README.md", table), ("doc/man/vmshm.7", page):
+        for name in sorted((own.keys() | common) - said.keys()):
+            wrong(f"{where}: {name} is missing")
+        for name, default in sorted(said.items()):
+            if name not in everything and name not in common:
+                wrong(f"{where}: there is no parameter {name}")
+            value = {"false": "0", "true": "1"}.get(everything.get(name), everything.get(name))
+            if name in everything and default != value:
+                wrong(f"{where}: {name} has default {value}, not {default}")
+
+
+def compare_module():
+    source = "".join(p.read_text() for p in sorted((top / "guest-kmod").glob("*.c")))
+    parameters = {n: d for n, d in re.findall(
+        r'MODULE_PARM_DESC\((\w+),\s*((?:"[^"]*"\s*)+)\)', source)}
+    if parameters.keys() != set(re.findall(r"module_param\((\w+),", source)):
+        wrong("guest-kmod: a parameter has no description, or a description no parameter")
+    table = {}
+    for names, default in re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| ([^|]*) \|", read("guest-kmod/README.md"), re.M):
+        for name in re.findall(r"`(\w+)`", names):
+            table[name] = default
+    for name, text in sorted(parameters.items()):
+        default = re.search(r"\(default: (\w+)", text)
+        if name not in table:
+            wrong(f"guest-kmod/README.md: {name} is missing")
+        elif default and default.group(1) not in table[name]:
+            wrong(f"guest-kmod/README.md: {name} has default {default.group(1)}, not {table[name]}")
+
+
+def compare_tool():
+    commands = (work / "commands").read_text().split()
+    sections = dict(re.findall(r"^\.SS ([\w-]+)\n(.*?)(?=^\.S[SH])", plain(read("doc/man/vmshmctl.1")), re.M | re.S))
+    if sorted(commands) != sorted(sections):
+        wrong(f"doc/man/vmshmctl.1: commands {sorted(sections)}, vmshmctl has {sorted(commands)}")
+    synopsis = plain(read("doc/man/vmshmctl.1")).split(".SH DESCRIPTION")[0]
+    for command in commands:
+        said = sections.get(command, "") + synopsis.partition(f"vmshmctl {command}")[2].partition("vmshmctl")[0]
+        options = set(re.findall(r"--[a-z][a-z-]*", (work / f"help-{command}").read_text()))
+        for option in sorted(options - {"--help"}):
+            if not re.search(re.escape(option) + r"(?![\w-])", said):
+                wrong(f"doc/man/vmshmctl.1: {command} {option} is missing")
+        for option in sorted(set(re.findall(r"^\.BI? (--[a-z][a-z-]*)", sections.get(command, ""), re.M)) - options):
+            wrong(f"doc/man/vmshmctl.1: {command} has no option {option}")
+
+
+def compare_topics():
+    topics = set(re.findall(r"^\[([^]]+)\]", read(f"{BTL}/help-btl-vmshm.txt"), re.M))
+    source = "".join(p.read_text() for p in sorted((top / BTL).glob("*.c")))
+    used = set(re.findall(r'help-btl-vmshm\.txt",\s*"([^"]+)"', source))
+    codes = set(re.findall(r'\{ "([a-z ]+)",', read(f"{COMMON}/vmshm_error.c"))) - {"none"}      # no error
+    for topic in sorted(used | codes - topics):
+        if topic not in topics:
+            wrong(f"help-btl-vmshm.txt: no topic [{topic}]")
+    for topic in sorted(topics - used - codes):
+        wrong(f"help-btl-vmshm.txt: nobody uses [{topic}]")
+
+
+def compare_format():
+    version = re.search(r"#define VMSHM_FORMAT_VERSION\s+(\d+)u", read(f"{COMMON}/vmshm_format.h")).group(1)
+    for said in re.findall(r"[Ff]ormat version (\d+)", read("doc/format.md")) or ["none"]:
+        if said != version:
+            wrong(f"doc/format.md: format version {said}, vmshm_format.h has {version}")
+
+
+def compare_files():
+    for name in re.findall(r"^    ([\w./-]+/[\w./-]*)(?:  | *$)", read("README.md"), re.M):
+        if not (top / name).exists() and not name.startswith("/"):
+            wrong(f"README.md: {name} is not there")
+
+
+globals()["compare_" + what]()
+for line in found:
+    print(line)
+sys.exit(1 if found else 0)

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-3-Clause
+# Compares what the documents say with what the code says: parameters and their defaults, commands and
+# options, help topics, the format's version.
+set -euo pipefail
+top=$(cd "$(dirname "$0")/../.." && pwd -P)
+# shellcheck source=test/suites/count.sh
+. "$top/test/suites/count.sh"
+build=${VMSHM_BUILD:-$top/build}
+prefix=${VMSHM_PREFIX:-$build/inst}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# None of the machine's own values.
+info() { # FRAMEWORK COMPONENT
+    env -i PATH="$PATH" HOME="$work" OMPI_MCA_mca_base_param_files="$work/none" \
+        OMPI_MCA_mca_base_component_path="$prefix/lib/openmpi:SYSTEM_DEFAULT" \
+        ompi_info --parsable --param "$1" "$2" --level 9
+}
+
+info btl vmshm >"$work/vmshm"
+info btl self >"$work/self"
+"$build/vmshmctl" --help >"$work/help"
+sed -n 's/^  \([a-z-]*\)  .*/\1/p' "$work/help" >"$work/commands"
+while IFS= read -r name; do
+    "$build/vmshmctl" "$name" --help >"$work/help-$name"
+done <"$work/commands"
+
+compare() { # WHAT NAME
+    try "$2" python3 "$top/test/suites/docs.py" "$1" "$top" "$work"
+}
+
+compare format "format.md has the format's version"
+compare parameters "README.md and vmshm(7) have the MCA parameters and their defaults"
+compare module "guest-kmod/README.md has the module's parameters and their defaults"
+compare tool "vmshmctl(1) has vmshmctl's commands and options"
+compare topics "each help topic is used, and each that is used is there"
+compare files "README.md names files that are there"
+closing_line
