@@ -18,9 +18,10 @@ own_cleanup() {
         wait "${own[@]}" 2>/dev/null || true
     fi
 }
-part() { # ROLE [--stay]: two ranks, one in each VM
+ranks=2
+part() { # ROLE [--stay | --first]: half of the ranks in each VM
     TMPDIR=$(mktemp -d "$work/tmp/XXXXXX") OMPI_MCA_btl_vmshm_intra_vm=1 VMSHM_VMS=2 timeout 90 \
-        mpirun --ompi-server "file:$work/uri" -np 2 "$top/test/mpi/as-vm.sh" "$programs/vt_part" \
+        mpirun --ompi-server "file:$work/uri" -np "$ranks" "$top/test/mpi/as-vm.sh" "$programs/vt_part" \
         --role "$1" --port "$work/port" --until "$work/enough" "${@:2}" >"$work/$1.log" 2>&1 </dev/null
 }
 live_are() { # N
@@ -35,7 +36,7 @@ if ! until_ 30 test -s "$work/uri"; then
     closing_line
     exit 1
 fi
-# meet [--stay]: a server and a client, which dies; rc is the server's, or the reason is told
+# meet [--stay | --first]: a server and a client, which dies; rc is the server's, or the reason is told
 meet() {
     rc=0
     rm -f "$work/port" "$work/enough"
@@ -48,7 +49,7 @@ meet() {
         return 1
     fi
     if [[ ${1:-} != --stay ]]; then
-        if ! until_ 30 live_are 2; then
+        if ! until_ 30 live_are "$ranks"; then
             "$ctl" show "$segment" >"$work/why" 2>&1
             fail "the dead clients are found" "$work/why"
             return 1
@@ -69,6 +70,17 @@ if meet; then
         fail "$name" "$work/server.log"
     fi
 fi
+name="clients of which only the first one met, and parted, die: the servers go on, and nothing is said"
+# The third rank is in the first one's VM: where the other job looks for that one it sees this one, too.
+ranks=4
+if meet --first; then
+    if passed_so "$work/server.log" && ! grep -q 'BTL vmshm' "$work/server.log"; then
+        pass "$name"
+    else
+        fail "$name" "$work/server.log"
+    fi
+fi
+ranks=2
 name="clients that did not part die: so do the servers, and say why"
 if meet --stay; then
     if failed_by_itself && grep -q 'lost rank . of job .*its process ended without MPI_Finalize' "$work/server.log"; then

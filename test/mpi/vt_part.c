@@ -2,9 +2,10 @@
 /*
  * Two jobs meet, exchange messages between all of their processes, and part. Then the client's processes
  * die. The server's are not connected to them any more and go on, until a file says that it is enough.
- * With --stay they do not part: then the server's are to end, too.
+ * With --stay they do not part: then the server's are to end, too. With --first only the first processes
+ * meet, and the other ones never have a communicator with the other job.
  *
- *     vt_part --role server|client --port FILE --until FILE [--stay]
+ *     vt_part --role server|client --port FILE --until FILE [--stay] [--first]
  */
 #include "vt.h"
 #include "vt_traffic.h"
@@ -37,8 +38,8 @@ int main(int argc, char **argv)
 {
     const char *role, *port_file, *until;
     char port[MPI_MAX_PORT_NAME] = "";
-    bool server, stay;
-    MPI_Comm inter;
+    bool server, stay, first, meets;
+    MPI_Comm inter = MPI_COMM_NULL, side;
     int flag;
 
     vt_init(&argc, &argv, "part");
@@ -46,25 +47,30 @@ int main(int argc, char **argv)
     port_file = vt_arg("--port");
     until = vt_arg("--until");
     stay = vt_flag("--stay");
+    first = vt_flag("--first");
     vt_args_done();
     CHECK(NULL != role && NULL != port_file && NULL != until, "--role, --port and --until are needed");
     server = 0 == strcmp(role, "server");
-    if (server) {
+    meets = !first || 0 == vt.rank;
+    side = first ? MPI_COMM_SELF : MPI_COMM_WORLD;
+    if (server && meets) {
         if (0 == vt.rank) {
             MPI(MPI_Open_port(MPI_INFO_NULL, port));
             write_port(port_file, port);
         }
         vt_at("accept");
-        MPI(MPI_Comm_accept(port, MPI_INFO_NULL, 0, MPI_COMM_WORLD, &inter));
-    } else {
+        MPI(MPI_Comm_accept(port, MPI_INFO_NULL, 0, side, &inter));
+    } else if (meets) {
         if (0 == vt.rank) {
             read_port(port_file, port);
         }
         vt_at("connect");
-        MPI(MPI_Comm_connect(port, MPI_INFO_NULL, 0, MPI_COMM_WORLD, &inter));
+        MPI(MPI_Comm_connect(port, MPI_INFO_NULL, 0, side, &inter));
     }
-    vt_traffic_inter(inter, server ? 0 : 1, 1);
-    if (!stay) {
+    if (meets) {
+        vt_traffic_inter(inter, server ? 0 : 1, 1);
+    }
+    if (meets && !stay) {
         vt_at("disconnect");
         MPI(MPI_Comm_disconnect(&inter));
     }

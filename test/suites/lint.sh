@@ -53,5 +53,5 @@ while IFS= read -r file; do
         try "pyflakes $file" pyflakes3 "$file"
     fi
 done < <(find . -name .git -prune -o -path ./build -prune -o -path ./config -prune -o \
-    -path ./autom4te.cache -prune -o -path ./configure -prune -o -type f -printf '%P\n' | sort)
+    -path ./autom4te.cache -prune -o -path ./configure -prune -o -name '*~' -prune -o -type f -printf '%P\n' | sort)
 closing_line

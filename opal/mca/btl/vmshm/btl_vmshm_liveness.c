@@ -398,12 +398,16 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-/* Of a process that only sent so far its own word is all there is. */
+/* Who was never added has an endpoint because it has one of our jobs' keys: its own word says who it is. It can
+ * be a rank that never was in a communicator with this one, of a job that was accepted, or of a sibling's. */
 static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
+    const opal_process_name_t said = {
+        .jobid = (uint32_t) (endpoint->name >> 32), .vpid = (uint32_t) endpoint->name,
+    };
 
-    return NULL == proc || mca_btl_vmshm_is_connected(&proc->proc_name);
+    return mca_btl_vmshm_is_connected(NULL == proc ? &said : &proc->proc_name);
 }
 
 /* Who is silent while it is not connected is alive, unless somebody found it broken meanwhile. False: its slot has
