@@ -325,8 +325,8 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
 }
 
 /* The peer is no more, and that is in order: all memory that was for it serves others. What it left unread is
- * done with, as is what a process sends right before its own end. Only here: a peer that is silent or broken
- * may go on reading, until its slot has another process. Twice is once. */
+ * done with, as is what a process sends right before its own end. Only here: a peer that is silent or broken, or
+ * whose VM was marked as gone by mistake, may go on reading until its slot has another process. Twice is once. */
 static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
@@ -452,9 +452,7 @@ static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const int32_t fate = mca_btl_vmshm_fate(endpoint);
-    /* Of a VM that is marked as gone the windows are taken as unread, too. */
-    bool is_no_more = MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate
-                      || MCA_BTL_VMSHM_FATE_MARKED == fate;
+    bool is_no_more = MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate;
 
     if (endpoint->untold) {
         tell_if_connected(endpoint);
