@@ -3,7 +3,7 @@
  * How a sender finds the head that counts its messages, when both the place in the receiver's table of
  * heads and the line of the head were used before, for processes that have left.
  *
- * Mirrors, in opal/mca/btl/vmshm/: ring_accept (btl_vmshm_listen.c), take_leave (btl_vmshm_liveness.c),
+ * Mirrors, in opal/mca/btl/vmshm/: ring_accept (btl_vmshm_listen.c), take_leave (btl_vmshm_attend.c),
  * find_head, reclaim (btl_vmshm_open.c).
  *
  * Two processes have left, one of this slot and one of another; the line of the other's head is on the

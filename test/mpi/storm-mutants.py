@@ -67,7 +67,7 @@ MUTANTS = {
                   "btl_vmshm_ring.h", "(uint32_t) vmshm_load_acquire(&endpoint->consumed)",
                   "(uint32_t) vmshm_load_acquire(&endpoint->consumed) + 1"),
     "ack-lost": ("the head is shown after 16 KiB only",
-                 "btl_vmshm_progress.c", "    } else if (count > 0) {\n        show_head(endpoint);",
+                 "btl_vmshm_poll.c", "    } else if (count > 0) {\n        show_head(endpoint);",
                  "    } else if (count > 0) {"),
     "ack-chunk": ("a chunk is given back before it was copied",
                   "btl_vmshm_stream_in.c", "&endpoint->my_head->chunks, streams->chunks_in)",

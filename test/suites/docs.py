@@ -117,6 +117,15 @@ def compare_files():
             wrong(f"README.md: {name} is not there")
 
 
+    there = {p.name for p in top.rglob("*vmshm*.[ch]") if "build" not in p.parts}
+    texts = [*top.glob("doc/*.md"), *top.glob("test/model/*.pml"), *top.glob("test/mpi/storm-mutants.py"),
+             *(top / "opal").rglob("*.[ch]"), *top.glob("guest-kmod/*.[ch]"), *top.glob("README.md")]
+    for text in texts:
+        for name in sorted(set(re.findall(r"\b(?:btl_|common_)?vmshm_\w+\.[ch]\b", text.read_text())) - there):
+            if name not in ("vmshm_config.h", "vmshm_features.h"):      # made by configure and the module's build
+                wrong(f"{text.relative_to(top)}: there is no {name}")
+
+
 globals()["compare_" + what]()
 for line in found:
     print(line)

@@ -35,5 +35,5 @@ compare parameters "README.md and vmshm(7) have the MCA parameters and their def
 compare module "guest-kmod/README.md has the module's parameters and their defaults"
 compare tool "vmshmctl(1) has vmshmctl's commands and options"
 compare topics "each help topic is used, and each that is used is there"
-compare files "README.md names files that are there"
+compare files "files that documents, models and comments name are there"
 closing_line

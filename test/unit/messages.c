@@ -4,6 +4,7 @@
 #include "messages.h"
 
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_send.h"
 
 #include <string.h>
 

@@ -3,6 +3,9 @@
 
 #include "side.h"
 
+#include "btl_vmshm_connect.h"
+#include "btl_vmshm_connected.h"
+
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -33,7 +36,7 @@ static void on_error(struct mca_btl_base_module_t *btl, int32_t flags, struct op
 
 void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_join_options o = {
         .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir,
         .vm_id = (int) side->vm, .name = side->vm,
@@ -42,7 +45,7 @@ void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message)
 
     REQUIRE(OPAL_SUCCESS == opal_init_util(NULL, NULL));
     (void) opal_show_help_add_dir(UNIT_HELP_DIR);
-    REQUIRE(OPAL_SUCCESS == c->super.btl_version.mca_register_component_params());
+    REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_component.btl_version.mca_register_component_params());
     if (0 != side->window_size) {
         c->window_size = side->window_size;
         c->max_windows = side->max_windows;
@@ -50,7 +53,7 @@ void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message)
     if (NULL != side->configure) {
         side->configure(c);
     }
-    REQUIRE(OPAL_SUCCESS == c->super.btl_version.mca_open_component());
+    REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_component.btl_version.mca_open_component());
     memcpy(o.job, side->job, sizeof o.job);
     if (VMSHM_OK != vmshm_join(&o, &c->member, &e)) {
         fprintf(stderr, "%s: %s: %s\n", e.file, e.field, e.detail);
@@ -91,7 +94,7 @@ void side_connect(struct side *side)
     struct vmshm_address own, other;
     struct vmshm_error e;
 
-    vmshm_member_address(&mca_btl_vmshm_component.member, &own);
+    vmshm_member_address(&mca_btl_vmshm_context.member, &own);
     side_tell(side, &own, sizeof own);
     side_hear(side, &other, sizeof other);
     side->peer = mca_btl_vmshm_endpoint_get(&other, &e);

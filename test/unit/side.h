@@ -8,7 +8,8 @@
 
 #include "unit.h"
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_context.h"
+#include "btl_vmshm_progress.h"
 
 #include <stdio.h>
 
@@ -23,7 +24,7 @@ struct side {
     int other;              /* socket to the other side */
     size_t window_size;     /* 0: as it is by default */
     unsigned int max_windows;
-    void (*configure)(mca_btl_vmshm_component_t *);   /* parameters, or NULL */
+    void (*configure)(mca_btl_vmshm_context_t *);   /* parameters, or NULL */
     uint8_t job[16];
     mca_btl_vmshm_endpoint_t *peer;
 };

@@ -28,8 +28,8 @@ static bool forged_head, forged_offset, forged_ring;
 /* A ring as it should be, but no larger than the one that leads to it. */
 static void forge_ring(struct side *side)
 {
-    const uint32_t slots = mca_btl_vmshm_component.ring_slots;
-    uint64_t offset = mca_btl_vmshm_ring_take(&mca_btl_vmshm_component.arena, slots, false);
+    const uint32_t slots = mca_btl_vmshm_context.ring_slots;
+    uint64_t offset = mca_btl_vmshm_ring_take(&mca_btl_vmshm_context.arena, slots, false);
     struct vmshm_ring *ring = mca_btl_vmshm_at(offset);
 
     REQUIRE(0 != offset && OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
@@ -48,7 +48,7 @@ static int forger(struct side *side)
         /* The ring's offset leads into the other VM's section. */
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
         uint64_t *table = (uint64_t *) mca_btl_vmshm_at(
-            mca_btl_vmshm_component.arena.windows[0].offset + vmshm_rings_offset());
+            mca_btl_vmshm_context.arena.windows[0].offset + vmshm_rings_offset());
         table[vmshm_proc_index(mca_btl_vmshm_header(), side->peer->vm, side->peer->slot)] =
             side->peer->control.offset;
     } else if (forged_head) {

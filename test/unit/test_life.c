@@ -7,6 +7,11 @@
 
 #include "messages.h"
 
+#include "btl_vmshm_fate.h"
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_monitor.h"
+#include "btl_vmshm_send.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -216,7 +221,7 @@ static void in_a_child(struct side *side, int (*life)(struct side *))
 /* Its last message stands in a window that the peer has not seen yet. */
 static int grow_and_go(struct side *side)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     uint32_t seed = side->vm + 1;
     mca_btl_base_descriptor_t *des;
 
@@ -387,7 +392,7 @@ static int see_both(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     side_meet(side);
-    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_component.retired));
+    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_context.retired));
     side_stop();
     return 0;
 }
@@ -441,7 +446,7 @@ static int see_next_of_lost(struct side *side, int32_t fate)
         mca_btl_vmshm_component_progress();
     }
     side_meet(side);
-    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_component.retired));
+    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_context.retired));
     REQUIRE(0 == first->head_offset);
     OBJ_RELEASE(first);
     side_stop();
@@ -487,7 +492,7 @@ static void take_rest(struct vmshm_member *sibling)
 
 static int in_a_full_section(struct side *side)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     const struct vmshm_join_options o = {
         .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir, .vm_id = (int) side->vm,
     };
@@ -521,13 +526,13 @@ static void test_section_full_for_a_while(void **state)
 
 static int without_a_ring(struct side *side)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     uint32_t seed = side->vm + 1, slots;
     uint64_t last = 0, offset;
 
     start(side);
     side_connect(side);
-    slots = mca_btl_vmshm_component.ring_slots;
+    slots = mca_btl_vmshm_context.ring_slots;
     while (0 != (offset = mca_btl_vmshm_ring_take(arena, slots, true))) {
         last = offset;
     }

@@ -6,6 +6,9 @@
 
 #include "messages.h"
 
+#include "btl_vmshm_fate.h"
+#include "btl_vmshm_report.h"
+
 #include "opal/util/show_help.h"
 
 #include <errno.h>
@@ -37,7 +40,7 @@ static int outgrow(struct side *side)
 
     start(side);
     side_connect(side);
-    for (uint64_t n = 0; mca_btl_vmshm_component.arena.count < 2; ++n) {
+    for (uint64_t n = 0; mca_btl_vmshm_context.arena.count < 2; ++n) {
         send_one(side, n, &seed);
     }
     side_meet(side);
@@ -55,7 +58,7 @@ static int cannot_follow(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_UNMAPPED == mca_btl_vmshm_fate(side->peer));
-    REQUIRE(NULL != strstr(mca_btl_vmshm_component.unmapped.detail, "vm.max_map_count"));
+    REQUIRE(NULL != strstr(mca_btl_vmshm_context.unmapped.detail, "vm.max_map_count"));
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
@@ -92,7 +95,7 @@ static int cannot_hear(struct side *side)
 
 static int be_heard(struct side *side)
 {
-    const struct vmshm_segment *s = &mca_btl_vmshm_component.member.segment;
+    const struct vmshm_segment *s = &mca_btl_vmshm_context.member.segment;
     struct vmshm_address other = { .format = VMSHM_FORMAT_VERSION, .vm = 1 - side->vm };
     uint32_t seed = side->vm + 1;
     struct vmshm_error e;
@@ -101,7 +104,7 @@ static int be_heard(struct side *side)
     start(side);
     side_meet(side);
     memcpy(other.segment_uuid, s->header.segment_uuid, sizeof other.segment_uuid);
-    REQUIRE(vmshm_peer_read(&mca_btl_vmshm_component.member, other.vm, 0, &proc));
+    REQUIRE(vmshm_peer_read(&mca_btl_vmshm_context.member, other.vm, 0, &proc));
     other.epoch = vmshm_section_of(s, other.vm)->epoch;
     other.nonce = proc.nonce;
     other.generation = proc.generation;

@@ -7,8 +7,10 @@
 
 #include "messages.h"
 
+#include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -100,7 +102,7 @@ static int flood(struct side *side)
         send_one(side, n, &seed);
     }
     REQUIRE(!opal_list_is_empty(&side->peer->pending));
-    REQUIRE(mca_btl_vmshm_component.arena.count <= side->max_windows);
+    REQUIRE(mca_btl_vmshm_context.arena.count <= side->max_windows);
     side_meet(side);
     while (completed < 3000) {
         mca_btl_vmshm_component_progress();
@@ -173,7 +175,7 @@ static int flood_bounded(struct side *side)
         send_somehow(side, n);
     }
     REQUIRE(side->peer->cells_out <= MCA_BTL_VMSHM_MOST_CELLS_OUT);
-    REQUIRE(mca_btl_vmshm_component.arena.count <= 3);
+    REQUIRE(mca_btl_vmshm_context.arena.count <= 3);
     side_meet(side);
     while (!opal_list_is_empty(&side->peer->pending)) {
         mca_btl_vmshm_component_progress();
@@ -267,7 +269,7 @@ static int grow(struct side *side)
     start(side);
     side_connect(side);
     side_meet(side);
-    while (side->peer->out_slots < mca_btl_vmshm_component.ring_slots_max) {
+    while (side->peer->out_slots < mca_btl_vmshm_context.ring_slots_max) {
         REQUIRE(n < 100000);
         send_one(side, n++, &seed);
         mca_btl_vmshm_component_progress();
@@ -302,7 +304,7 @@ static int follow(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(NULL != side->peer->in);
-    REQUIRE(side->peer->in_mask + 1 == mca_btl_vmshm_component.ring_slots_max);
+    REQUIRE(side->peer->in_mask + 1 == mca_btl_vmshm_context.ring_slots_max);
     side_meet(side);
     side_stop();
     return 0;
@@ -337,7 +339,7 @@ static int listen_late(struct side *side)
     struct vmshm_address own, other;
 
     start(side);
-    vmshm_member_address(&mca_btl_vmshm_component.member, &own);
+    vmshm_member_address(&mca_btl_vmshm_context.member, &own);
     side_tell(side, &own, sizeof own);
     side_hear(side, &other, sizeof other);
     side_meet(side);
@@ -393,7 +395,7 @@ static int mimic(struct side *side)
         for (;;) {
             /* The position may have moved: what stands in the message depends on it. */
             const uint64_t tail = side->peer->tail;
-            const uint32_t slots = 0 == side->peer->out_slots ? mca_btl_vmshm_component.ring_slots
+            const uint32_t slots = 0 == side->peer->out_slots ? mca_btl_vmshm_context.ring_slots
                                                               : side->peer->out_slots;
 
             memset(message, 0, sizeof message);

@@ -4,7 +4,9 @@
 
 #include "side.h"
 
+#include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
 
 #include <stdlib.h>
@@ -114,7 +116,7 @@ static void require_content(const uint8_t *to, size_t size)
 static int pusher(struct side *side)
 {
     struct mca_btl_base_registration_handle_t *handles[SIZES];
-    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     uint8_t *from[SIZES];
 
     side_start(side, on_message);
@@ -181,7 +183,7 @@ static int puller(struct side *side)
     return 0;
 }
 
-static void transfer(void **state, void (*configure)(mca_btl_vmshm_component_t *))
+static void transfer(void **state, void (*configure)(mca_btl_vmshm_context_t *))
 {
     const struct side options = { .configure = configure };
 
@@ -194,7 +196,7 @@ static void test_streams(void **state)
     transfer(state, NULL);
 }
 
-static void without_pool(mca_btl_vmshm_component_t *c)
+static void without_pool(mca_btl_vmshm_context_t *c)
 {
     c->pool_size = 0;
 }
@@ -205,7 +207,7 @@ static void test_streams_without_pool(void **state)
 }
 
 /* Two places, which both directions of the second test would like to have more of. */
-static void small_pool(mca_btl_vmshm_component_t *c)
+static void small_pool(mca_btl_vmshm_context_t *c)
 {
     c->pool_size = 2 * MCA_BTL_VMSHM_POOL_CHUNK;
 }
@@ -215,7 +217,7 @@ static void test_streams_small_pool(void **state)
     transfer(state, small_pool);
 }
 
-static void all_far(mca_btl_vmshm_component_t *c)
+static void all_far(mca_btl_vmshm_context_t *c)
 {
     c->far_ns = 0;
 }
@@ -372,7 +374,7 @@ static void test_broken_chunk(void **state)
 
 static uint64_t arena_used(void)
 {
-    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     uint64_t used = 0;
 
     for (uint32_t i = 0; i < arena->count; ++i) {
@@ -400,7 +402,7 @@ static void send_unread(struct side *side)
 
 static int server(struct side *side)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     static uint8_t from[SIZE];
     uint64_t used = 0;
 

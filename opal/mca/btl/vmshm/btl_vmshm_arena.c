@@ -11,7 +11,7 @@
  */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_context.h"
 #include "btl_vmshm_stream.h"
 
 #include <stdlib.h>
@@ -51,7 +51,7 @@ static bool add_window(mca_btl_vmshm_arena_t *arena, uint64_t bytes, struct vmsh
 {
     mca_btl_vmshm_arena_window_t *w = &arena->windows[arena->count];
 
-    if (VMSHM_OK != vmshm_window_alloc(&mca_btl_vmshm_component.member, bytes,
+    if (VMSHM_OK != vmshm_window_alloc(&mca_btl_vmshm_context.member, bytes,
                                        VMSHM_KIND_PRIVATE, &w->index, &w->offset, e)) {
         return false;
     }
@@ -66,7 +66,7 @@ static bool add_window(mca_btl_vmshm_arena_t *arena, uint64_t bytes, struct vmsh
  * full now will not be for ever: other jobs end. Lock held. */
 static bool grow(mca_btl_vmshm_arena_t *arena)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint32_t now = vmshm_load_relaxed(&c->ticks);
 
     if (arena->count >= c->max_windows
@@ -117,8 +117,8 @@ static uint64_t carve(mca_btl_vmshm_arena_t *arena, uint64_t bytes, bool vital)
                 return offset;
             }
         }
-        if (bytes + (vital ? 0 : mca_btl_vmshm_component.window_size / RESERVED_SHARE)
-                > mca_btl_vmshm_component.window_size
+        if (bytes + (vital ? 0 : mca_btl_vmshm_context.window_size / RESERVED_SHARE)
+                > mca_btl_vmshm_context.window_size
             || !grow(arena)) {
             return 0;
         }
@@ -128,7 +128,7 @@ static uint64_t carve(mca_btl_vmshm_arena_t *arena, uint64_t bytes, bool vital)
 /* Does memory of this section wait for readers to let it go? */
 static bool has_quarantine(void)
 {
-    const struct vmshm_member *m = &mca_btl_vmshm_component.member;
+    const struct vmshm_member *m = &mca_btl_vmshm_context.member;
 
     for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
         if (VMSHM_WINDOW_QUARANTINE
@@ -161,8 +161,8 @@ int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
     }
     /* The first window holds what every process needs, further ones what it turns out to need: peers
      * look into each other's first windows, and what lies close takes few pages of page tables. */
-    if (mca_btl_vmshm_component.max_windows < 2 && bytes < mca_btl_vmshm_component.window_size) {
-        bytes = mca_btl_vmshm_component.window_size;
+    if (mca_btl_vmshm_context.max_windows < 2 && bytes < mca_btl_vmshm_context.window_size) {
+        bytes = mca_btl_vmshm_context.window_size;
     }
     /* What a job that died has left is free once each VM that read it has cleared away its own dead:
      * the first process there does. All VMs start a job at about the same time, so wait a little. */
@@ -231,15 +231,6 @@ void mca_btl_vmshm_cell_give(mca_btl_vmshm_arena_t *arena, uint64_t cell, int ce
     /* Without memory for the stack the cell is lost until the process ends: nothing breaks. */
     (void) stack_push(&arena->cells[cell_class], cell);
     OPAL_THREAD_UNLOCK(&arena->lock);
-}
-
-void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint)
-{
-    if (0 != endpoint->next_cell) {
-        mca_btl_vmshm_cell_give(&mca_btl_vmshm_component.arena, endpoint->next_cell,
-                                MCA_BTL_VMSHM_CELL_EAGER);
-        endpoint->next_cell = 0;
-    }
 }
 
 static int log2_of(uint32_t slots)
@@ -327,8 +318,8 @@ void mca_btl_vmshm_channel_give(mca_btl_vmshm_arena_t *arena, uint64_t channel, 
 static void fill_pool(mca_btl_vmshm_arena_t *arena)
 {
     const size_t stride = MCA_BTL_VMSHM_POOL_CHUNK + VMSHM_LINE_BYTES;
-    const size_t most = mca_btl_vmshm_component.window_size / 2;
-    const size_t size = mca_btl_vmshm_component.pool_size;
+    const size_t most = mca_btl_vmshm_context.window_size / 2;
+    const size_t size = mca_btl_vmshm_context.pool_size;
     const uint32_t room = (uint32_t) ((size < most ? size : most) / MCA_BTL_VMSHM_POOL_CHUNK);
     /* What is not to be had now may be later: see grow. */
     const uint64_t first = 0 == room ? 0 : carve(arena, room * stride, false);

@@ -2,9 +2,11 @@
 /* The component: parameters, start, modex. */
 #include "opal_config.h"
 
-#include "btl_vmshm_frag.h"
 #include "btl_vmshm_compat.h"
-#include "btl_vmshm_stream.h"
+#include "btl_vmshm_context.h"
+#include "btl_vmshm_modex.h"
+#include "btl_vmshm_progress.h"
+#include "btl_vmshm_report.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -14,7 +16,6 @@
 #include <unistd.h>
 
 #include "opal/mca/base/mca_base_var.h"
-#include "opal/mca/pmix/pmix.h"
 #include "opal/runtime/opal.h"
 #include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
@@ -29,25 +30,23 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
                                                             bool enable_progress_threads,
                                                             bool enable_mpi_threads);
 
-mca_btl_vmshm_component_t mca_btl_vmshm_component = {
-    .super = {
-        .btl_version = {
-            MCA_BTL_DEFAULT_VERSION("vmshm"),
-            .mca_open_component = mca_btl_vmshm_component_open,
-            .mca_close_component = mca_btl_vmshm_component_close,
-            .mca_register_component_params = mca_btl_vmshm_component_register,
-        },
-        .btl_data = {
-            .param_field = MCA_BASE_METADATA_PARAM_NONE,
-        },
-        .btl_init = mca_btl_vmshm_component_init,
-        .btl_progress = mca_btl_vmshm_component_progress,
+mca_btl_base_component_3_0_0_t mca_btl_vmshm_component = {
+    .btl_version = {
+        MCA_BTL_DEFAULT_VERSION("vmshm"),
+        .mca_open_component = mca_btl_vmshm_component_open,
+        .mca_close_component = mca_btl_vmshm_component_close,
+        .mca_register_component_params = mca_btl_vmshm_component_register,
     },
+    .btl_data = {
+        .param_field = MCA_BASE_METADATA_PARAM_NONE,
+    },
+    .btl_init = mca_btl_vmshm_component_init,
+    .btl_progress = mca_btl_vmshm_component_progress,
 };
 
 static void register_flag(const char *name, const char *help, bool *value)
 {
-    (void) mca_base_component_var_register(&mca_btl_vmshm_component.super.btl_version, name, help,
+    (void) mca_base_component_var_register(&mca_btl_vmshm_component.btl_version, name, help,
                                            MCA_BASE_VAR_TYPE_BOOL, NULL, 0, 0, OPAL_INFO_LVL_3,
                                            MCA_BASE_VAR_SCOPE_READONLY, value);
 }
@@ -55,7 +54,7 @@ static void register_flag(const char *name, const char *help, bool *value)
 static void register_number(const char *name, const char *help, mca_base_var_info_lvl_t level,
                             unsigned int *value)
 {
-    (void) mca_base_component_var_register(&mca_btl_vmshm_component.super.btl_version, name, help,
+    (void) mca_base_component_var_register(&mca_btl_vmshm_component.btl_version, name, help,
                                            MCA_BASE_VAR_TYPE_UNSIGNED_INT, NULL, 0, 0, level,
                                            MCA_BASE_VAR_SCOPE_READONLY, value);
 }
@@ -68,7 +67,7 @@ static void find_help(void)
     Dl_info info;
 
     if (0 != access(VMSHM_PKGDATADIR "/help-btl-vmshm.txt", R_OK)
-        && 0 != dladdr(&mca_btl_vmshm_component, &info) && NULL != info.dli_fname) {
+        && 0 != dladdr(&mca_btl_vmshm_context, &info) && NULL != info.dli_fname) {
         const char *slash = strrchr(info.dli_fname, '/');
 
         if (NULL != slash
@@ -112,9 +111,11 @@ static bool is_matching_series(void)
 
 static int mca_btl_vmshm_component_register(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
 
+    mca_btl_vmshm_module_set_up();
+    btl->btl_component = &mca_btl_vmshm_component;
     if (!is_matching_openmpi()) {
         find_help();
         opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
@@ -123,7 +124,7 @@ static int mca_btl_vmshm_component_register(void)
         /* An error would end the job, also where another BTL serves. */
         return OPAL_SUCCESS;
     }
-    (void) mca_base_var_group_component_register(&c->super.btl_version,
+    (void) mca_base_var_group_component_register(&mca_btl_vmshm_component.btl_version,
                                                  "Shared memory between the virtual machines of "
                                                  "one host");
     (void) opal_common_vmshm_register();
@@ -136,7 +137,7 @@ static int mca_btl_vmshm_component_register(void)
     register_flag("report", "Print at MPI_Init which ranks run in which VM and which pairs of "
                   "ranks talk over the segment (default: false)", &c->report);
     c->window_size = 4 * 1024 * 1024;
-    (void) mca_base_component_var_register(&c->super.btl_version, "window_size",
+    (void) mca_base_component_var_register(&mca_btl_vmshm_component.btl_version, "window_size",
                                            "Bytes of the segment that a process takes whenever "
                                            "its rings and cells need more than it took at start "
                                            "(default: 4194304)",
@@ -157,7 +158,7 @@ static int mca_btl_vmshm_component_register(void)
                     "under way, are written past the caches; 0: all are far, 1000000: none is "
                     "(default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
     c->pool_size = 2 * 1024 * 1024;
-    (void) mca_base_component_var_register(&c->super.btl_version, "pool_size",
+    (void) mca_base_component_var_register(&mca_btl_vmshm_component.btl_version, "pool_size",
                                            "Bytes of the segment that large messages to near peers "
                                            "go round and round in: as much as a core's own caches "
                                            "hold, or more; at most half a window, 0: none "
@@ -182,10 +183,9 @@ static int mca_btl_vmshm_component_register(void)
     btl->btl_min_rdma_pipeline_size = SIZE_MAX;     /* there is no PUT: ob1 must not begin one */
     btl->btl_flags = MCA_BTL_FLAGS_SEND | MCA_BTL_FLAGS_GET;
     btl->btl_get_limit = SIZE_MAX;
-    btl->btl_registration_handle_size = sizeof(struct mca_btl_base_registration_handle_t);
     btl->btl_bandwidth = 10000;   /* Mbit/s */
     btl->btl_latency = 1;         /* us */
-    return mca_btl_base_param_register(&c->super.btl_version, btl);
+    return mca_btl_base_param_register(&mca_btl_vmshm_component.btl_version, btl);
 }
 
 /* What Open MPI lets users set for each BTL and this one does not heed. */
@@ -219,7 +219,7 @@ static int check_pml(void)
 
 static int mca_btl_vmshm_component_open(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     if (!is_matching_series()) {
         return OPAL_SUCCESS;
@@ -241,7 +241,7 @@ static int mca_btl_vmshm_component_open(void)
 
 static int mca_btl_vmshm_component_close(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     if (!is_matching_series()) {
         return OPAL_SUCCESS;
@@ -272,7 +272,7 @@ static bool refuse(const char *name, const char *allowed)
 
 static bool check_size(const char *name, size_t bytes)
 {
-    const size_t least = 1024, most = mca_btl_vmshm_component.window_size / 2;
+    const size_t least = 1024, most = mca_btl_vmshm_context.window_size / 2;
 
     return (bytes >= least && bytes <= most)
            || refuse(name, "1024 to half of btl_vmshm_window_size");
@@ -280,7 +280,7 @@ static bool check_size(const char *name, size_t bytes)
 
 static bool check_parameters(void)
 {
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
 
     /* Open MPI takes no flags at all for send. */
@@ -311,24 +311,11 @@ static bool check_parameters(void)
            && check_size("btl_vmshm_max_send_size", btl->btl_max_send_size);
 }
 
-/* What peers learn about this process. NULL: that it has nothing to offer. That, too, must be said:
- * for a process that said nothing PMIx lets each of its peers wait several seconds. */
-static int publish(const struct vmshm_address *address)
-{
-    const struct vmshm_address none = { .format = 0 };
-    int rc;
-
-    address = NULL == address ? &none : address;
-    OPAL_MODEX_SEND(rc, OPAL_PMIX_GLOBAL, &mca_btl_vmshm_component.super.btl_version,
-                    (void *) address, sizeof *address);
-    return rc;
-}
-
 static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
                                                             bool enable_progress_threads,
                                                             bool enable_mpi_threads)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_base_module_t **modules;
     struct vmshm_address address;
     struct vmshm_error e;
@@ -341,13 +328,13 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
     }
     if (!is_matching_openmpi() || !check_parameters()) {
         mca_btl_vmshm_end_if_alone();
-        (void) publish(NULL);
+        (void) mca_btl_vmshm_address_put(NULL);
         return NULL;
     }
     check_get_limit();
     if (VMSHM_OK != opal_common_vmshm_join(&c->member, &e)) {
         mca_btl_vmshm_unusable(&e);
-        (void) publish(NULL);
+        (void) mca_btl_vmshm_address_put(NULL);
         return NULL;
     }
     c->ranks = mca_btl_vmshm_job_size();
@@ -356,7 +343,7 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
         goto fail;
     }
     vmshm_member_address(&c->member, &address);
-    if (OPAL_SUCCESS != publish(&address)) {
+    if (OPAL_SUCCESS != mca_btl_vmshm_address_put(&address)) {
         mca_btl_vmshm_module_stop();
         goto fail;
     }
@@ -371,6 +358,6 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
 fail:
     free(modules);
     vmshm_leave(&c->member);
-    (void) publish(NULL);
+    (void) mca_btl_vmshm_address_put(NULL);
     return NULL;
 }

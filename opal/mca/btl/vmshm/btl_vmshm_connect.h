@@ -12,13 +12,13 @@
 #ifndef MCA_BTL_VMSHM_CONNECT_H
 #define MCA_BTL_VMSHM_CONNECT_H
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_context.h"
 
 /* An entry of the own table of rings or of heads. */
 static inline uint64_t *mca_btl_vmshm_own_entry(uint64_t table,
                                                 const mca_btl_vmshm_endpoint_t *peer)
 {
-    const uint64_t control = mca_btl_vmshm_component.arena.windows[0].offset;
+    const uint64_t control = mca_btl_vmshm_context.arena.windows[0].offset;
 
     return (uint64_t *) mca_btl_vmshm_at(control + table)
            + vmshm_proc_index(mca_btl_vmshm_header(), peer->vm, peer->slot);
@@ -32,10 +32,21 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *pee
 static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
                                                        const mca_btl_vmshm_endpoint_t *peer)
 {
-    const struct vmshm_member *m = &mca_btl_vmshm_component.member;
+    const struct vmshm_member *m = &mca_btl_vmshm_context.member;
 
     return (const uint64_t *) mca_btl_vmshm_at(peer->control.offset + table)
            + vmshm_proc_index(mca_btl_vmshm_header(), m->id.vm, m->slot);
 }
+
+/* --- btl_vmshm_listen.c */
+/* Look at one VM's bell, take the rings that are for us. Called by the poller only. */
+void mca_btl_vmshm_listen(uint32_t vm);
+/* Read from the ring that the peer has for us, if it has one. Called by the poller only. */
+void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint);
+/* Follow the peer to its next ring. False: the peer is broken, *why says how. */
+bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                               uint64_t first, const char **why);
+/* Accept processes that hold this key. */
+void mca_btl_vmshm_key_add(const uint8_t key[16]);
 
 #endif

@@ -5,7 +5,7 @@
  */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_connected.h"
 
 #include "ompi/communicator/communicator.h"
 #include "ompi/group/group.h"

@@ -8,6 +8,7 @@
  */
 #include "opal_config.h"
 
+#include "btl_vmshm_distance.h"
 #include "btl_vmshm_ring.h"
 
 #include <time.h>
@@ -68,7 +69,7 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
         return;                         /* it was in our cache: that says nothing */
     }
     if ((double) took * (double) vmshm_load_relaxed(&fs_per_tick)
-        > 1e6 * (double) mca_btl_vmshm_component.far_ns) {
+        > 1e6 * (double) mca_btl_vmshm_context.far_ns) {
         endpoint->far_votes += endpoint->far_votes < VOTES_MOST;
     } else {
         endpoint->far_votes -= endpoint->far_votes > 0;

@@ -3,9 +3,9 @@
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
-#include "btl_vmshm_stream.h"
 #include "btl_vmshm_connect.h"
+#include "btl_vmshm_fate.h"
+#include "btl_vmshm_stream.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -48,7 +48,7 @@ static bool is_present(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     struct vmshm_proc proc;
 
-    return vmshm_peer_read(&mca_btl_vmshm_component.member, endpoint->vm, endpoint->slot, &proc)
+    return vmshm_peer_read(&mca_btl_vmshm_context.member, endpoint->vm, endpoint->slot, &proc)
            && proc.generation == endpoint->generation;
 }
 
@@ -56,7 +56,7 @@ static bool is_present(const mca_btl_vmshm_endpoint_t *endpoint)
  * added, and the count is stored last. Table lock held. */
 static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t length)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_window w;
     struct vmshm_error e;
     uint32_t index;
@@ -106,7 +106,7 @@ static bool is_known(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, 
 const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                       uint64_t length)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     bool found = is_known(endpoint, offset, length);
 
     if (OPAL_UNLIKELY(!found)) {
@@ -131,7 +131,7 @@ static void roster_remove(mca_btl_vmshm_watch_t *roster, uint32_t *count,
 
 void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     roster_remove(c->hot, &c->hot_count, endpoint);
     roster_remove(c->cold, &c->cold_count, endpoint);
@@ -159,7 +159,7 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
 bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *endpoint,
                              uint64_t offset)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t at = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->vm, endpoint->slot);
     bool present;
 
@@ -176,7 +176,7 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *end
 static mca_btl_vmshm_endpoint_t *make_endpoint(const struct vmshm_address *a, uint64_t at,
                                                struct vmshm_error *e)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint, *before = c->table[at];
     struct vmshm_window w;
     struct vmshm_proc proc;
@@ -217,7 +217,7 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(const struct vmshm_address *a, ui
 /* Connect lock held: while it is, the endpoint is the table's. */
 static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, struct vmshm_error *e)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint;
     uint64_t at;
 
@@ -242,7 +242,7 @@ static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, str
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *a,
                                                      struct vmshm_error *e)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint;
 
     OPAL_THREAD_LOCK(&c->connect_lock);
@@ -254,7 +254,7 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address 
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *a,
                                                      opal_proc_t *proc, struct vmshm_error *e)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint;
 
     OPAL_THREAD_LOCK(&c->connect_lock);
@@ -272,7 +272,7 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address 
 
 void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     OPAL_THREAD_LOCK(&c->connect_lock);
     if (endpoint->proc == proc) {

@@ -18,7 +18,7 @@ OBJ_CLASS_INSTANCE(mca_btl_vmshm_frag_t, mca_btl_base_descriptor_t, frag_constru
 
 mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool in_cell)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_frag_t *frag;
 
     if (OPAL_UNLIKELY(size > c->arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX])) {
@@ -60,7 +60,7 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool 
 
 void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     if (0 != frag->cell) {
         mca_btl_vmshm_cell_give(&c->arena, frag->cell, frag->cell_class);
@@ -82,5 +82,35 @@ void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vms
     }
     if (ours) {
         mca_btl_vmshm_frag_give(frag);
+    }
+}
+
+mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl,
+                                               struct mca_btl_base_endpoint_t *endpoint,
+                                               uint8_t order, size_t size, uint32_t flags)
+{
+    bool in_cell;
+
+    (void) btl;
+    (void) order;
+    OPAL_THREAD_LOCK(&endpoint->lock);
+    in_cell = mca_btl_vmshm_belongs_in_cell(endpoint);
+    OPAL_THREAD_UNLOCK(&endpoint->lock);
+    return (mca_btl_base_descriptor_t *) mca_btl_vmshm_frag_take(size, flags, in_cell);
+}
+
+int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des)
+{
+    (void) btl;
+    mca_btl_vmshm_frag_give((mca_btl_vmshm_frag_t *) des);
+    return OPAL_SUCCESS;
+}
+
+void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    if (0 != endpoint->next_cell) {
+        mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.arena, endpoint->next_cell,
+                                MCA_BTL_VMSHM_CELL_EAGER);
+        endpoint->next_cell = 0;
     }
 }

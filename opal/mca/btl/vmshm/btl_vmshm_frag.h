@@ -8,7 +8,7 @@
 #ifndef MCA_BTL_VMSHM_FRAG_H
 #define MCA_BTL_VMSHM_FRAG_H
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_context.h"
 
 /* Every header of the upper layer. */
 #define MCA_BTL_VMSHM_SMALL_SLOTS 4
@@ -59,9 +59,18 @@ void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag);
 void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
                                  int status);
 
+/* Give back the cell that is kept for the next message to the peer. Endpoint lock held. */
+void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* Open MPI's btl_alloc and btl_free. */
+mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl,
+                                               struct mca_btl_base_endpoint_t *endpoint,
+                                               uint8_t order, size_t size, uint32_t flags);
+int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des);
+
 static inline int mca_btl_vmshm_cell_class(size_t size)
 {
-    return size <= mca_btl_vmshm_component.arena.cell_bytes[MCA_BTL_VMSHM_CELL_EAGER]
+    return size <= mca_btl_vmshm_context.arena.cell_bytes[MCA_BTL_VMSHM_CELL_EAGER]
            ? MCA_BTL_VMSHM_CELL_EAGER : MCA_BTL_VMSHM_CELL_MAX;
 }
 

@@ -3,8 +3,8 @@
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
 #include "btl_vmshm_connect.h"
+#include "btl_vmshm_fate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@ static struct vmshm_head nobodys_head;
 /* Go through that VM's processes once more, although its bell is silent. */
 static void look_again(uint32_t vm)
 {
-    vmshm_store_relaxed(&mca_btl_vmshm_component.unheard[vm], 2);
+    vmshm_store_relaxed(&mca_btl_vmshm_context.unheard[vm], 2);
 }
 
 /* Read from the ring at `offset` from now on. */
@@ -35,7 +35,7 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
     to = vmshm_load_acquire(&shared->to);
     vmshm_copy_in(&ring, shared, sizeof ring);
     if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->nonce
-        || to != mca_btl_vmshm_component.member.nonce) {
+        || to != mca_btl_vmshm_context.member.nonce) {
         *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
         return false;
     }
@@ -75,7 +75,7 @@ bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offs
 
 static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     if (c->hot_count + c->cold_count == c->roster_room) {
         const uint32_t room = 0 == c->roster_room ? 32 : 2 * c->roster_room;
@@ -99,7 +99,7 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
 /* The peer entered a ring for us: read from it, and show it our head. */
 void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t offset =
         vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_rings_offset(), endpoint));
     const int32_t fate = mca_btl_vmshm_fate(endpoint);
@@ -143,7 +143,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
 /* Connect lock held. */
 static bool is_key_known(const uint8_t key[16])
 {
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     for (uint32_t i = 0; i < c->key_count; ++i) {
         if (0 == memcmp(c->keys[i], key, 16)) {
@@ -155,7 +155,7 @@ static bool is_key_known(const uint8_t key[16])
 
 void mca_btl_vmshm_key_add(const uint8_t key[16])
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     uint8_t (*keys)[16] = NULL;
 
     OPAL_THREAD_LOCK(&c->connect_lock);
@@ -178,7 +178,7 @@ void mca_btl_vmshm_key_add(const uint8_t key[16])
  * not missed. */
 static bool is_key_held(const uint8_t key[16], uint32_t vm)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     bool held;
 
     OPAL_THREAD_LOCK(&c->connect_lock);
@@ -194,7 +194,7 @@ static bool is_key_held(const uint8_t key[16], uint32_t vm)
  * another one's bell rings. */
 static bool is_heard(uint32_t vm, uint32_t slot)
 {
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const mca_btl_vmshm_endpoint_t *endpoint =
         mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
     const struct vmshm_proc *proc = vmshm_proc_of(&c->member.segment, vm, slot);
@@ -205,7 +205,7 @@ static bool is_heard(uint32_t vm, uint32_t slot)
 
 void mca_btl_vmshm_listen(uint32_t vm)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const struct vmshm_member *m = &c->member;
     const uint32_t bell = vmshm_load_acquire(c->bell[vm]);
 

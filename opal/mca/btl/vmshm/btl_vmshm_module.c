@@ -2,43 +2,29 @@
 /* The module: who can be reached, descriptors, start and end. */
 #include "opal_config.h"
 
+#include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_modex.h"
+#include "btl_vmshm_monitor.h"
 #include "btl_vmshm_pack.h"
+#include "btl_vmshm_report.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
-#include "btl_vmshm_ring.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "opal/class/opal_bitmap.h"
-#include "opal/mca/pmix/pmix.h"
 #include "opal/util/arch.h"
 #include "opal/util/output.h"
 
 /* Processes of other jobs for whose first rings there is room beside those of this one. */
 #define SPARE_PEERS 8
 
-bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *a)
-{
-    void *data = NULL;
-    size_t bytes = 0;
-    bool got;
-    int rc;
-
-    OPAL_MODEX_RECV(rc, &mca_btl_vmshm_component.super.btl_version, name, &data, &bytes);
-    got = OPAL_SUCCESS == rc && sizeof *a == bytes;
-    if (got) {
-        memcpy(a, data, sizeof *a);
-        got = 0 != a->format;           /* 0: it has nothing to offer */
-    }
-    free(data);
-    return got;
-}
-
 static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
 {
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_address address;
     const struct vmshm_address *a = &address;
     struct vmshm_error e;
@@ -108,27 +94,6 @@ static int mca_btl_vmshm_del_procs(struct mca_btl_base_module_t *btl, size_t npr
     return OPAL_SUCCESS;
 }
 
-mca_btl_base_descriptor_t *mca_btl_vmshm_alloc(struct mca_btl_base_module_t *btl,
-                                               struct mca_btl_base_endpoint_t *endpoint,
-                                               uint8_t order, size_t size, uint32_t flags)
-{
-    bool in_cell;
-
-    (void) btl;
-    (void) order;
-    OPAL_THREAD_LOCK(&endpoint->lock);
-    in_cell = mca_btl_vmshm_belongs_in_cell(endpoint);
-    OPAL_THREAD_UNLOCK(&endpoint->lock);
-    return (mca_btl_base_descriptor_t *) mca_btl_vmshm_frag_take(size, flags, in_cell);
-}
-
-int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descriptor_t *des)
-{
-    (void) btl;
-    mca_btl_vmshm_frag_give((mca_btl_vmshm_frag_t *) des);
-    return OPAL_SUCCESS;
-}
-
 /* Before a fragment is made: the cells that the peer has consumed are the warm ones. Returns whether it may
  * have one. */
 static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
@@ -153,7 +118,7 @@ mca_btl_vmshm_prepare_src(struct mca_btl_base_module_t *btl,
                           struct opal_convertor_t *convertor, uint8_t order, size_t reserve,
                           size_t *size, uint32_t flags)
 {
-    const size_t most = mca_btl_vmshm_component.arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX];
+    const size_t most = mca_btl_vmshm_context.arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX];
     mca_btl_vmshm_frag_t *frag;
 
     (void) btl;
@@ -178,7 +143,7 @@ static int mca_btl_vmshm_register_error_cb(struct mca_btl_base_module_t *btl,
                                            mca_btl_base_module_error_cb_fn_t cbfunc)
 {
     (void) btl;
-    mca_btl_vmshm_component.error_cb = cbfunc;
+    mca_btl_vmshm_context.error_cb = cbfunc;
     return OPAL_SUCCESS;
 }
 
@@ -200,7 +165,7 @@ static void dump_endpoint(const mca_btl_vmshm_endpoint_t *endpoint)
 static void mca_btl_vmshm_dump(struct mca_btl_base_module_t *btl,
                                struct mca_btl_base_endpoint_t *endpoint, int verbose)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
 
@@ -242,7 +207,7 @@ static size_t larger(size_t a, size_t b)
 /* First window, table, monitor. The member has joined. */
 int mca_btl_vmshm_module_start(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const struct vmshm_header *h = mca_btl_vmshm_header();
     struct vmshm_window_header *control;
     struct vmshm_error e;
@@ -301,7 +266,7 @@ fail:
 
 void mca_btl_vmshm_module_stop(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const struct vmshm_header *h = mca_btl_vmshm_header();
     opal_list_item_t *item;
 
@@ -338,9 +303,9 @@ void mca_btl_vmshm_module_stop(void)
     vmshm_leave(&c->member);
 }
 
-mca_btl_vmshm_t mca_btl_vmshm = {
-    .super = {
-        .btl_component = &mca_btl_vmshm_component.super,
+void mca_btl_vmshm_module_set_up(void)
+{
+    mca_btl_vmshm.super = (mca_btl_base_module_t) {
         .btl_add_procs = mca_btl_vmshm_add_procs,
         .btl_del_procs = mca_btl_vmshm_del_procs,
         .btl_finalize = mca_btl_vmshm_finalize,
@@ -354,5 +319,6 @@ mca_btl_vmshm_t mca_btl_vmshm = {
         .btl_deregister_mem = mca_btl_vmshm_deregister_mem,
         .btl_get = mca_btl_vmshm_get,
         .btl_register_error = mca_btl_vmshm_register_error_cb,
-    },
-};
+        .btl_registration_handle_size = sizeof(struct mca_btl_base_registration_handle_t),
+    };
+}

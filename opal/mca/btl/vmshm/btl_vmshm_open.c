@@ -3,9 +3,10 @@
 /* Modelled in test/model/ring.pml and connect.pml: change both. */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
 #include "btl_vmshm_connect.h"
+#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_monitor.h"
 #include "btl_vmshm_ring.h"
 
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
                           bool vital)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t offset = mca_btl_vmshm_ring_take(&c->arena, slots, vital);
     struct vmshm_ring *ring;
     struct vmshm_slot *slot;
@@ -49,7 +50,7 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
  * and from other jobs. Those who are to send wait meanwhile, but not for ever. */
 static void await_memory(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_component.ticks);
+    const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_context.ticks);
 
     if (0 == endpoint->no_ring_since) {
         endpoint->no_ring_since = now;
@@ -61,7 +62,7 @@ static void await_memory(mca_btl_vmshm_endpoint_t *endpoint)
 
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint32_t slots = c->ring_slots;
     uint64_t offset;
 
@@ -98,7 +99,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
 /* Continue in a ring of more slots. */
 static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint32_t old_slots = endpoint->out_slots, old_mask = endpoint->out_mask;
     const uint64_t old_offset = endpoint->out_offset, last = endpoint->tail;
     const uint32_t wanted = old_slots < BUSY_SLOTS ? BUSY_SLOTS : old_slots * 4;
@@ -161,12 +162,12 @@ static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* A head that counts the messages of an earlier owner of our slot, or of another process now, is not
      * for us. Its counts were set before it named us. */
-    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_component.member.nonce ? head : NULL;
+    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_context.member.nonce ? head : NULL;
 }
 
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     /* Most messages leave nothing behind. */
     for (uint64_t p = endpoint->head; p < head && endpoint->cells_out + endpoint->callbacks > 0; ++p) {

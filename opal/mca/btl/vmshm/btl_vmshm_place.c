@@ -12,6 +12,7 @@
  */
 #include "opal_config.h"
 
+#include "btl_vmshm_distance.h"
 #include "btl_vmshm_stream.h"
 
 #define OWN_CHUNK      8192u
@@ -28,7 +29,7 @@ bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
     if (0 == streams->own_places) {
-        streams->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_component.arena,
+        streams->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_context.arena,
                                                           MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
     }
     return 0 != streams->own_places;
@@ -42,7 +43,7 @@ static bool take_from_pool(mca_btl_vmshm_endpoint_t *endpoint, size_t size,
     uint32_t bytes = MCA_BTL_VMSHM_POOL_CHUNK;
 
     if (0 == streams->pool_place) {
-        streams->pool_place = mca_btl_vmshm_pool_take(&mca_btl_vmshm_component.arena);
+        streams->pool_place = mca_btl_vmshm_pool_take(&mca_btl_vmshm_context.arena);
         streams->pool_used = 0;
         if (0 == streams->pool_place) {
             return false;
@@ -92,7 +93,7 @@ void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t tak
         uint64_t *place = streams->pool_places + streams->chunks_taken % MCA_BTL_VMSHM_CHUNKS;
 
         if (0 != *place) {
-            mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, *place);
+            mca_btl_vmshm_pool_give(&mca_btl_vmshm_context.arena, *place);
             *place = 0;
             streams->pool_out -= 1;
         }
@@ -104,14 +105,14 @@ void mca_btl_vmshm_places_rest(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
     if (0 != streams->pool_place && streams->chunks_taken == streams->chunks_out) {
-        mca_btl_vmshm_pool_give(&mca_btl_vmshm_component.arena, streams->pool_place);
+        mca_btl_vmshm_pool_give(&mca_btl_vmshm_context.arena, streams->pool_place);
         streams->pool_place = 0;
     }
 }
 
 void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
     if (NULL == streams) {

@@ -2,7 +2,8 @@
 /* What users are told: why vmshm does not serve, and which ranks it serves. */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_modex.h"
+#include "btl_vmshm_report.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -103,7 +104,7 @@ void mca_btl_vmshm_unusable(const struct vmshm_error *e)
 /* Once the segment is lost a peer's proof fails for that. */
 static void tell(const struct vmshm_error *e)
 {
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const char *lost = vmshm_load_acquire(&c->lost);
 
     if (NULL != lost) {
@@ -151,7 +152,7 @@ void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *tex
 /* Where both are of this segment: do they run under one number? */
 static bool is_one_user(const struct vmshm_address *a, const struct vmshm_address *b)
 {
-    const struct vmshm_member *m = &mca_btl_vmshm_component.member;
+    const struct vmshm_member *m = &mca_btl_vmshm_context.member;
     struct vmshm_proc one, other;
 
     return 0 != memcmp(a->segment_uuid, m->segment.header.segment_uuid, sizeof a->segment_uuid)
@@ -167,14 +168,14 @@ static char kind_of(const struct vmshm_address *a, const struct vmshm_address *b
         return 'n';
     }
     if (a->vm == b->vm) {
-        return mca_btl_vmshm_component.intra_vm ? 'i' : 'v';
+        return mca_btl_vmshm_context.intra_vm ? 'i' : 'v';
     }
     return is_one_user(a, b) ? 's' : 'n';
 }
 
 static void print_map(const struct vmshm_address *all, uint32_t ranks)
 {
-    const struct vmshm_segment *s = &mca_btl_vmshm_component.member.segment;
+    const struct vmshm_segment *s = &mca_btl_vmshm_context.member.segment;
     size_t room = 4096 + 8 * (size_t) ranks + MATRIX_RANKS * (MATRIX_RANKS * 3 + 16), used;
     char *text = malloc(room);
 
@@ -248,7 +249,7 @@ static char **local_ranks(void)
 /* Nothing but vmshm could serve a rank of another node: say so now, not at its first message. */
 static void insist_on(uint32_t rank, const struct vmshm_address *a)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_error e = { .code = VMSHM_OK };
 
     if (0 == a->format) {
@@ -274,7 +275,7 @@ static void insist_on(uint32_t rank, const struct vmshm_address *a)
 void mca_btl_vmshm_survey(void)
 {
     static bool done = false;
-    const bool print = mca_btl_vmshm_component.report && 0 == OPAL_PROC_MY_NAME.vpid;
+    const bool print = mca_btl_vmshm_context.report && 0 == OPAL_PROC_MY_NAME.vpid;
     const bool alone = mca_btl_vmshm_is_alone() && has_other_nodes();
     struct vmshm_address *all;
     char **local;

@@ -23,7 +23,7 @@
 #ifndef MCA_BTL_VMSHM_RING_H
 #define MCA_BTL_VMSHM_RING_H
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_context.h"
 
 #include <string.h>
 
@@ -31,6 +31,19 @@
  * are still in the cache instead of walking through all it has. */
 #define MCA_BTL_VMSHM_RECLAIM_AFTER 16
 
+/* --- btl_vmshm_open.c */
+/* Make the ring towards the peer and ring its bell. Endpoint lock held. */
+int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint);
+/* No room for a message of so many slots, as far as we know: look at the peer's head, grow. False:
+ * still no room. Endpoint lock held. */
+bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots);
+/* Everything before `head` has been consumed: take it back. Endpoint lock held. */
+void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head);
+/* Read the peer's head anew; takes back cells, moves consumed fragments to `done`. Endpoint lock
+ * held. */
+void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint);
+
+/* --- in place */
 /* Slots of a message of so many bytes that begins at `start` of its first. */
 static inline uint32_t mca_btl_vmshm_ring_slots(size_t start, size_t bytes)
 {

@@ -5,13 +5,14 @@
 
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 void mca_btl_vmshm_work_on(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     if (vmshm_load_relaxed(&endpoint->working)) {
         return;
@@ -49,7 +50,7 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
         const uint64_t cell = frag->cell;
 
         any |= 0 != cell;
-        if (0 == cell || mca_btl_vmshm_component.arena.cell_bytes[frag->cell_class] < bytes) {
+        if (0 == cell || mca_btl_vmshm_context.arena.cell_bytes[frag->cell_class] < bytes) {
             continue;
         }
         frag->heap = malloc(frag->segment.seg_len);
@@ -69,7 +70,7 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
 /* A fragment that found no cell when it was made gets one now. */
 static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     uint64_t cell;
 
     if (!mca_btl_vmshm_may_have_cell(endpoint)) {

@@ -3,9 +3,11 @@
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
+#include "btl_vmshm_distance.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 
 #include <string.h>
 
@@ -105,10 +107,10 @@ static inline void own_next_cell(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
     uint64_t cell = endpoint->next_cell;
 
     if (0 == cell) {
-        cell = mca_btl_vmshm_cell_take(&mca_btl_vmshm_component.arena, &cell_class);
+        cell = mca_btl_vmshm_cell_take(&mca_btl_vmshm_context.arena, &cell_class);
         if (OPAL_UNLIKELY(0 == cell || MCA_BTL_VMSHM_CELL_EAGER != cell_class)) {
             if (0 != cell) {
-                mca_btl_vmshm_cell_give(&mca_btl_vmshm_component.arena, cell, cell_class);
+                mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.arena, cell, cell_class);
             }
             return;
         }
@@ -124,7 +126,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
                              const void *header, size_t header_size, size_t payload_size,
                              mca_btl_base_tag_t tag)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_component.arena;
+    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
     const size_t bytes = header_size + payload_size;
     int cell_class = mca_btl_vmshm_cell_class(bytes);
     uint64_t cell, at;

@@ -21,7 +21,7 @@
 #ifndef MCA_BTL_VMSHM_STREAM_H
 #define MCA_BTL_VMSHM_STREAM_H
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_context.h"
 
 /* Chunks under way to a peer, a power of two. */
 #define MCA_BTL_VMSHM_CHUNKS     8u

@@ -2,10 +2,12 @@
 /* The receiver's side of large messages: streams that are awaited. */
 #include "opal_config.h"
 
+#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
 
 #include <string.h>
@@ -22,7 +24,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
                       int flags, int order, mca_btl_base_rdma_completion_fn_t cbfunc,
                       void *cbcontext, void *cbdata)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const struct vmshm_pull message = { remote_handle->number, remote_handle->index };
     mca_btl_vmshm_frag_t *frag;
     mca_btl_vmshm_pull_t *pull;
@@ -102,7 +104,7 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
     }
     vmshm_copy_in(&channel, shared, sizeof channel);
     if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->nonce
-        || channel.to != mca_btl_vmshm_component.member.nonce) {
+        || channel.to != mca_btl_vmshm_context.member.nonce) {
         *why = "it is not one from the peer to this process";
         return false;
     }
@@ -141,12 +143,12 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
     OPAL_THREAD_LOCK(&streams->pull_lock);
     opal_list_remove_item(&streams->pulls, &pull->super.super);
     OPAL_THREAD_UNLOCK(&streams->pull_lock);
-    (void) vmshm_fetch_add(&mca_btl_vmshm_component.pulls_open, -1);
+    (void) vmshm_fetch_add(&mca_btl_vmshm_context.pulls_open, -1);
     mca_btl_vmshm_buffer_end(pull->to);
     /* The callback sends and may begin the next get(): no lock may be held. */
     pull->cbfunc(&mca_btl_vmshm.super, endpoint, pull->to, pull->handle, pull->cbcontext,
                  pull->cbdata, pull->status);
-    mca_btl_vmshm_item_give(&mca_btl_vmshm_component.pulls, &pull->super);
+    mca_btl_vmshm_item_give(&mca_btl_vmshm_context.pulls, &pull->super);
 }
 
 /* Where the next chunk will stand is the number of the last lap, or none yet: any other would be waited for

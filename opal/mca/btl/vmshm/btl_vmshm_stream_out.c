@@ -2,10 +2,12 @@
 /* The sender's side of large messages: streams that are offered, awaited, in the channel. */
 #include "opal_config.h"
 
+#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
 
 #include <limits.h>
@@ -34,7 +36,7 @@ static void move_to(mca_btl_vmshm_stream_t *stream, opal_list_t *list)
 static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_channel *channel;
 
     if (OPAL_LIKELY(NULL != streams->channel)) {
@@ -65,7 +67,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
                            struct mca_btl_base_endpoint_t *endpoint, void *base, size_t size,
                            uint32_t flags)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_streams_t *streams;
     mca_btl_vmshm_stream_t *stream = NULL;
     int index = -1;
@@ -135,7 +137,7 @@ static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
 int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
                                  struct mca_btl_base_registration_handle_t *handle)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint;
     mca_btl_vmshm_stream_t *stream;
 

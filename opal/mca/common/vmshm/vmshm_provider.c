@@ -180,15 +180,3 @@ int vmshm_provider_find(const char *wanted, char *path, size_t path_bytes, const
     return vmshm_provider_find_in("/dev", "/sys/bus/pci/devices", wanted, path, path_bytes, provider,
                                   e);
 }
-
-int vmshm_provider_size(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e)
-{
-    struct stat st;
-
-    if (0 != fstat(fd, &st)) {
-        return vmshm_fail_errno(e, path, "size", "fstat");
-    }
-    /* Devices such as /dev/mmapper say 0: the header tells, and mmap refuses what is not there. */
-    *bytes = S_ISCHR(st.st_mode) ? UINT64_MAX : (uint64_t) st.st_size;
-    return VMSHM_OK;
-}

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What does a file or device hold that may be a segment? */
+/* What does a file or device hold that may be a segment, and how much of it is there? */
 #include "vmshm_provider.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vmshm_kmod.h"
@@ -55,4 +56,16 @@ enum vmshm_look vmshm_provider_look(const char *path, uint8_t uuid[16])
     }
     close(s.fd);
     return found;
+}
+
+int vmshm_provider_size(int fd, const char *path, uint64_t *bytes, struct vmshm_error *e)
+{
+    struct stat st;
+
+    if (0 != fstat(fd, &st)) {
+        return vmshm_fail_errno(e, path, "size", "fstat");
+    }
+    /* Devices such as /dev/mmapper say 0: the header tells, and mmap refuses what is not there. */
+    *bytes = S_ISCHR(st.st_mode) ? UINT64_MAX : (uint64_t) st.st_size;
+    return VMSHM_OK;
 }

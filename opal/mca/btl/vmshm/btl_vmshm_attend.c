@@ -1,310 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dead, departed and silent peers.
- *
- * A sleeping thread per process beats for its VM, marks dead siblings and looks at every peer's
- * process slot, its VM's epoch, heartbeat and the host's mark twice a second. It only notes what it
- * sees; progress acts upon it. Silence is counted in the thread's own ticks, so that time in which
- * this process was itself stopped does not count against others.
+ * Dead, departed, silent and broken peers, the loss of the segment: what was noted (btl_vmshm_fate.c,
+ * btl_vmshm_monitor.c) is acted upon here, by the thread that polls.
  */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
-#include "btl_vmshm.h"
+#include "btl_vmshm_attend.h"
 #include "btl_vmshm_connect.h"
+#include "btl_vmshm_connected.h"
+#include "btl_vmshm_frag.h"
+#include "btl_vmshm_monitor.h"
+#include "btl_vmshm_poll.h"
+#include "btl_vmshm_report.h"
+#include "btl_vmshm_ring.h"
+#include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "opal/util/show_help.h"
 
-#define TICKS_PER_SECOND 2
-#define REAP_TICKS       4
 /* A loss of the segment that a call meets first is known to the monitor after so many ticks. */
-#define LOST_TICKS       2
-
-static uint64_t beats[VMSHM_MAX_VMS];
-
-static int fate_of(const mca_btl_vmshm_endpoint_t *endpoint)
-{
-    const mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    const struct vmshm_segment *s = &c->member.segment;
-    struct vmshm_proc proc;
-
-    if (VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(s, endpoint->vm)->mark)) {
-        return MCA_BTL_VMSHM_FATE_MARKED;
-    }
-    if (vmshm_load_acquire(&vmshm_section_of(s, endpoint->vm)->epoch) != endpoint->epoch) {
-        return MCA_BTL_VMSHM_FATE_REBOOTED;
-    }
-    if (vmshm_peer_read(&c->member, endpoint->vm, endpoint->slot, &proc)) {
-        /* A slot that was handed out again: a process that died without order and was replaced
-         * within a tick is its launcher's to notice. */
-        if (proc.generation != endpoint->generation || VMSHM_PROC_LEFT == proc.state) {
-            return MCA_BTL_VMSHM_FATE_LEFT;
-        }
-        if (VMSHM_PROC_LIVE != proc.state) {
-            return MCA_BTL_VMSHM_FATE_DEAD;
-        }
-    }
-    return MCA_BTL_VMSHM_FATE_ALIVE;
-}
-
-static bool is_silent_for(uint32_t vm, unsigned int seconds)
-{
-    return seconds > 0
-           && vmshm_load_relaxed(&mca_btl_vmshm_component.silent_ticks[vm]) / TICKS_PER_SECOND
-              >= seconds;
-}
-
-/* Generation and nonce change together or not at all. Two looks: the owner of a slot may be changing
- * it during the first, but then the slot is not live at the second. */
-static bool is_overwritten(const mca_btl_vmshm_endpoint_t *endpoint)
-{
-    for (int looks = 0; looks < 2; ++looks) {
-        struct vmshm_proc proc;
-
-        if (!vmshm_peer_read(&mca_btl_vmshm_component.member, endpoint->vm, endpoint->slot, &proc)
-            || VMSHM_PROC_LIVE != proc.state
-            || (proc.generation == endpoint->generation) == (proc.nonce == endpoint->nonce)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static void count_silence(void)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-
-    for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
-        const uint64_t beat =
-            vmshm_load_relaxed(&vmshm_section_of(&c->member.segment, vm)->heartbeat);
-
-        if (beat != beats[vm] || vm == c->member.id.vm) {
-            beats[vm] = beat;
-            vmshm_store_relaxed(&c->silent_ticks[vm], 0);
-            vmshm_store_relaxed(&c->silence_noted[vm], false);
-        } else {
-            vmshm_store_relaxed(&c->silent_ticks[vm], c->silent_ticks[vm] + 1);
-        }
-    }
-}
-
-static mca_btl_vmshm_endpoint_t *endpoint_of(opal_list_item_t *retired_item)
-{
-    return (mca_btl_vmshm_endpoint_t *) ((char *) retired_item
-                                         - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
-}
-
-static void count_sent(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t *messages,
-                       uint64_t *bytes)
-{
-    *messages += vmshm_load_relaxed(&endpoint->messages);
-    *bytes += vmshm_load_relaxed(&endpoint->bytes);
-}
-
-/* For those who look with `vmshmctl show`. */
-static void publish_sent(void)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
-                            * mca_btl_vmshm_header()->procs;
-    uint64_t messages, bytes;
-    opal_list_item_t *item;
-
-    pthread_mutex_lock(&c->table_lock);
-    messages = c->gone_messages;
-    bytes = c->gone_bytes;
-    for (uint64_t i = 0; i < places; ++i) {
-        if (NULL != c->table[i]) {
-            count_sent(c->table[i], &messages, &bytes);
-        }
-    }
-    OPAL_LIST_FOREACH(item, &c->retired, opal_list_item_t) {
-        count_sent(endpoint_of(item), &messages, &bytes);
-    }
-    pthread_mutex_unlock(&c->table_lock);
-    vmshm_count(&c->member, messages, bytes);
-}
-
-/* It is broken, if nothing else is known yet. Who accuses it first says why. */
-static void accuse(mca_btl_vmshm_endpoint_t *endpoint, const char *field, const char *why)
-{
-    int32_t expected = 0;
-
-    if (vmshm_compare_exchange(&endpoint->accused, &expected, 1)) {
-        endpoint->broken_field = field;
-        endpoint->broken_why = why;
-        vmshm_store_release(&endpoint->accused, 2);
-        vmshm_fence_store_load();       /* of this one and forgive_silence() one sees the other's store */
-        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
-        mca_btl_vmshm_alert();
-    }
-}
-
-static void tick(unsigned int count)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
-                            * mca_btl_vmshm_header()->procs;
-
-    vmshm_store_relaxed(&c->ticks, count);
-    if (NULL == c->lost) {
-        const char *lost = vmshm_lost(&c->member);
-
-        if (NULL != lost) {
-            /* First the reason: a thread that met the zeros before it would blame a peer. */
-            vmshm_store_release(&c->lost, lost);
-            mca_btl_vmshm_alert();
-            vmshm_let_go(&c->member);
-        }
-    }
-    /* Nothing that stands there now says anything about a peer. */
-    if (NULL != c->lost) {
-        return;
-    }
-    vmshm_heartbeat(&c->member);
-    if (0 == count % REAP_TICKS) {
-        (void) vmshm_look_after(&c->member);
-    }
-    count_silence();
-    if (vmshm_load_relaxed(&c->untold)) {
-        mca_btl_vmshm_alert();          /* they may be connected again */
-    }
-    pthread_mutex_lock(&c->table_lock);
-    for (uint64_t i = 0; i < places; ++i) {
-        mca_btl_vmshm_endpoint_t *endpoint = c->table[i];
-        int fate;
-
-        if (NULL == endpoint) {
-            continue;
-        }
-        if (!mca_btl_vmshm_is_alive(endpoint)) {
-            continue;
-        }
-        fate = fate_of(endpoint);
-        if (MCA_BTL_VMSHM_FATE_ALIVE == fate
-            && is_silent_for(endpoint->vm, c->silence_limit)) {
-            fate = MCA_BTL_VMSHM_FATE_SILENT;
-        }
-        if (is_overwritten(endpoint)) {
-            accuse(endpoint, "process", "its entry in the process table has the nonce or the "
-                   "generation of another process");
-        } else if (MCA_BTL_VMSHM_FATE_ALIVE != fate) {
-            mca_btl_vmshm_fate_set(endpoint, fate);
-            mca_btl_vmshm_alert();
-        } else if (is_silent_for(endpoint->vm, c->silence_warning)
-                   && !vmshm_load_relaxed(&c->silence_noted[endpoint->vm])) {
-            mca_btl_vmshm_alert();
-        }
-    }
-    pthread_mutex_unlock(&c->table_lock);
-    publish_sent();
-}
-
-static void *monitor(void *unused)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-
-    pthread_mutex_lock(&c->monitor_lock);
-    for (unsigned int count = 2; !c->stop; ++count) {
-        struct timespec until;
-
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += 1000000000 / TICKS_PER_SECOND;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_nsec -= 1000000000;
-            until.tv_sec += 1;
-        }
-        while (!c->stop && ETIMEDOUT != pthread_cond_timedwait(&c->monitor_cond,
-                                                               &c->monitor_lock, &until)) {
-        }
-        pthread_mutex_unlock(&c->monitor_lock);
-        mca_btl_vmshm_distance_clock();
-        tick(count);
-        pthread_mutex_lock(&c->monitor_lock);
-    }
-    pthread_mutex_unlock(&c->monitor_lock);
-    return unused;
-}
-
-int mca_btl_vmshm_monitor_start(void)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    pthread_condattr_t attr;
-    sigset_t all, before;
-    int rc;
-
-    c->stop = false;
-    c->ticks = 1;
-    pthread_mutex_init(&c->monitor_lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->monitor_cond, &attr);
-    pthread_condattr_destroy(&attr);
-    /* The program's signals are the program's. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&c->monitor, NULL, monitor, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    c->monitoring = 0 == rc;
-    return c->monitoring ? OPAL_SUCCESS : OPAL_ERR_OUT_OF_RESOURCE;
-}
-
-void mca_btl_vmshm_monitor_stop(void)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-
-    if (!c->monitoring) {
-        return;
-    }
-    pthread_mutex_lock(&c->monitor_lock);
-    c->stop = true;
-    pthread_cond_signal(&c->monitor_cond);
-    pthread_mutex_unlock(&c->monitor_lock);
-    pthread_join(c->monitor, NULL);
-    if (NULL == c->lost) {
-        publish_sent();                 /* what was sent since the last tick, too */
-    }
-    c->monitoring = false;
-    pthread_cond_destroy(&c->monitor_cond);
-    pthread_mutex_destroy(&c->monitor_lock);
-}
-
-void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
-                               const char *why)
-{
-    const int fate = fate_of(endpoint);
-
-    if (MCA_BTL_VMSHM_FATE_ALIVE != fate && !is_overwritten(endpoint)) {
-        mca_btl_vmshm_fate_set(endpoint, fate);
-        mca_btl_vmshm_alert();
-    } else {
-        accuse(endpoint, field, why);
-    }
-}
-
-void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_error *e)
-{
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
-    int32_t expected = 0;
-
-    if (vmshm_compare_exchange(&c->unmapped_stage, &expected, 1)) {
-        c->unmapped = *e;
-        c->unmapped_ticks = vmshm_load_relaxed(&c->ticks);
-        vmshm_store_release(&c->unmapped_stage, 2);
-    }
-    if (NULL != endpoint) {
-        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_UNMAPPED);
-    }
-    mca_btl_vmshm_alert();
-}
+#define LOST_TICKS 2
 
 static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
 {
@@ -329,7 +49,7 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
  * whose VM was marked as gone by mistake, may go on reading until its slot has another process. Twice is once. */
 static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     OPAL_THREAD_LOCK(&endpoint->lock);
     (void) mca_btl_vmshm_entry_set(vmshm_rings_offset(), endpoint, 0);
@@ -373,7 +93,7 @@ static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
 
 static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const int32_t fate = mca_btl_vmshm_fate(endpoint);
     char name[128], line[384];
 
@@ -383,7 +103,7 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
                        endpoint->broken_why);
     } else if (MCA_BTL_VMSHM_FATE_NO_RING == fate) {
         opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->arena.count,
-                       c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / TICKS_PER_SECOND);
+                       c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / MCA_BTL_VMSHM_TICKS_PER_SECOND);
     } else {
         opal_show_help("help-btl-vmshm.txt", "peer gone", true, name, reason_of(endpoint));
     }
@@ -414,7 +134,7 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
  * another process, it is no more. */
 static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t place = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->vm, endpoint->slot);
     bool present;
 
@@ -443,7 +163,7 @@ static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 {
     endpoint->untold = !is_connected(endpoint);
     if (endpoint->untold) {
-        vmshm_store_relaxed(&mca_btl_vmshm_component.untold, true);
+        vmshm_store_relaxed(&mca_btl_vmshm_context.untold, true);
     } else {
         tell_gone(endpoint);
     }
@@ -489,7 +209,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 
 static void tell_lost(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     char line[384];
 
     if (c->lost_told) {
@@ -506,7 +226,7 @@ static void tell_lost(void)
 
 static void tell_unmapped(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const struct vmshm_error *e = &c->unmapped;
     char line[384];
 
@@ -528,7 +248,7 @@ static void tell_unmapped(void)
 
 static void tell_refusal(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_error e;
 
     if (mca_btl_vmshm_arena_refusal(&c->arena, &e)) {
@@ -539,12 +259,12 @@ static void tell_refusal(void)
 /* The endpoint that was retired first, NULL: none is. Only the poller takes them off the list. */
 static mca_btl_vmshm_endpoint_t *first_retired(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint = NULL;
 
     pthread_mutex_lock(&c->table_lock);
     if (!opal_list_is_empty(&c->retired)) {
-        endpoint = endpoint_of(opal_list_get_first(&c->retired));
+        endpoint = mca_btl_vmshm_retired(opal_list_get_first(&c->retired));
     }
     pthread_mutex_unlock(&c->table_lock);
     return endpoint;
@@ -554,18 +274,18 @@ static mca_btl_vmshm_endpoint_t *first_retired(void)
  * and the object for as long as the upper layer or the list of work has it. */
 static void forget(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     pthread_mutex_lock(&c->table_lock);
     opal_list_remove_item(&c->retired, &endpoint->retired_item);
-    count_sent(endpoint, &c->gone_messages, &c->gone_bytes);
+    mca_btl_vmshm_count_sent(endpoint, &c->gone_messages, &c->gone_bytes);
     pthread_mutex_unlock(&c->table_lock);
     OBJ_RELEASE(endpoint);
 }
 
 void mca_btl_vmshm_attend(void)
 {
-    mca_btl_vmshm_component_t *c = &mca_btl_vmshm_component;
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
                             * mca_btl_vmshm_header()->procs;
     mca_btl_vmshm_endpoint_t *endpoint;
@@ -581,7 +301,7 @@ void mca_btl_vmshm_attend(void)
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;
 
-        if (!is_silent_for(vm, c->silence_warning) || vmshm_load_relaxed(&c->silence_noted[vm])) {
+        if (!mca_btl_vmshm_is_silent_for(vm, c->silence_warning) || vmshm_load_relaxed(&c->silence_noted[vm])) {
             continue;
         }
         for (uint32_t slot = 0; slot < mca_btl_vmshm_header()->procs && !has_peer; ++slot) {

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A peer process: who it is, what is under way to it and from it, what became of it.
+ */
+#ifndef MCA_BTL_VMSHM_ENDPOINT_H
+#define MCA_BTL_VMSHM_ENDPOINT_H
+
+#include "btl_vmshm.h"
+
+struct mca_btl_vmshm_frag_t;
+typedef struct mca_btl_vmshm_streams_t mca_btl_vmshm_streams_t;
+
+/* What a slot of our ring holds until the peer has consumed it. */
+struct mca_btl_vmshm_inflight_t {
+    struct mca_btl_vmshm_frag_t *frag;  /* to complete, or NULL */
+    uint64_t cell;                      /* to take back: offset | class, or 0 */
+};
+typedef struct mca_btl_vmshm_inflight_t mca_btl_vmshm_inflight_t;
+
+/* A window of a peer that this process is registered to read. */
+struct mca_btl_vmshm_mapped_t {
+    uint64_t offset;
+    uint64_t length;
+    uint32_t index;
+};
+typedef struct mca_btl_vmshm_mapped_t mca_btl_vmshm_mapped_t;
+
+/* What liveness found out about a peer; written by the monitor, acted upon in progress. */
+enum {
+    MCA_BTL_VMSHM_FATE_ALIVE = 0,
+    MCA_BTL_VMSHM_FATE_LEFT,            /* it finalized */
+    MCA_BTL_VMSHM_FATE_DEAD,            /* its process slot was cleared or taken by another */
+    MCA_BTL_VMSHM_FATE_REBOOTED,        /* its VM has another epoch */
+    MCA_BTL_VMSHM_FATE_MARKED,          /* the host says the VM is gone */
+    MCA_BTL_VMSHM_FATE_SILENT,          /* no heartbeat for btl_vmshm_silence_limit */
+    MCA_BTL_VMSHM_FATE_NO_RING,         /* this process has no memory for a ring towards it */
+    MCA_BTL_VMSHM_FATE_UNMAPPED,        /* this process cannot map or keep what it wrote */
+    MCA_BTL_VMSHM_FATE_BROKEN           /* what it wrote is not what the format allows */
+};
+
+/* A peer process, known by Open MPI (add_procs), or heard (its ring was found), or both. */
+struct mca_btl_base_endpoint_t {
+    opal_list_item_t super;             /* in context.working while it has something to do */
+    bool working;                       /* context.lock; read without */
+    opal_list_item_t retired_item;      /* in context.retired when its process is no more */
+    opal_mutex_t lock;                  /* the sender's half */
+
+    /* The sender's half: our ring towards the peer. */
+    struct vmshm_slot *out;             /* NULL until the first message */
+    uint64_t tail;                      /* position of the next message */
+    uint64_t head;                      /* as last read from the peer */
+    uint32_t out_mask;
+    uint32_t out_slots;
+    const struct vmshm_head *peer_head; /* NULL until the peer has found the ring */
+    mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
+    bool *stale;                        /* [out_slots]: not the word of the last lap stands there */
+    uint32_t stales;                    /* how many of these are true */
+    uint64_t ack;                       /* as of the peer's last message; the poller writes it */
+    uint64_t next_cell;                 /* for the next eager message, its lines ours already, or 0 */
+    uint32_t cells_sent;                /* since the start: the distance is timed now and then */
+    uint32_t cells_out;                 /* of these, not taken back yet */
+    bool far;                           /* see btl_vmshm_distance.c */
+    uint8_t far_votes;
+    uint64_t line_seen;                 /* the sum of what stood in the peer's head, last time read */
+    uint32_t callbacks;                 /* fragments in flight that must be completed */
+    uint64_t out_offset;                /* of the ring */
+    uint64_t old_offset;                /* of the ring before this one, 0: none to take back */
+    uint32_t old_slots;
+    uint64_t old_last;                  /* position of the switch to the present one */
+    opal_list_t pending;                /* fragments that wait for a slot or a cell */
+    bool pending_cells;                 /* one of them may have a cell */
+    opal_list_t done;                   /* consumed fragments whose callbacks are due */
+    uint64_t messages;                  /* sent so far */
+    uint64_t bytes;
+
+    /* The receiver's half: the peer's ring towards us. */
+    const struct vmshm_slot *in;        /* NULL until found */
+    uint64_t position;                  /* of the next message */
+    uint32_t in_mask;
+    uint32_t taking;                    /* polls, one within the other, that take from it */
+    struct vmshm_head *my_head;
+    uint64_t consumed;                  /* what my_head says */
+    size_t unshown;                     /* bytes taken since then */
+    uint64_t head_offset;
+
+    mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first */
+
+    /* Who it is. */
+    uint32_t vm;
+    uint32_t slot;
+    uint32_t generation;
+    uint64_t nonce;
+    uint64_t epoch;
+    uint64_t name;                      /* Open MPI's process name */
+    opal_proc_t *proc;                  /* NULL until add_procs */
+    int32_t fate;                       /* once it is not alive it stays as it is, but for silence */
+    int32_t accused;                    /* 1: the two below are being written, 2: they were */
+    const char *broken_field;           /* with FATE_BROKEN */
+    const char *broken_why;
+    uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
+    bool attended;                      /* its fate was acted upon; endpoint lock */
+    bool untold;                        /* but not told: it is not connected. The poller's */
+    mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
+    mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
+    uint32_t grown_count;
+};
+typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
+typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
+
+/* What was read to judge, and what the peer wrote before, is seen by who sees the verdict. */
+static inline int32_t mca_btl_vmshm_fate(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return vmshm_load_acquire(&endpoint->fate);
+}
+
+static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(endpoint);
+}
+
+/* Nothing more is read that it wrote. */
+static inline bool mca_btl_vmshm_is_unread(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    return mca_btl_vmshm_fate(endpoint) >= MCA_BTL_VMSHM_FATE_UNMAPPED;
+}
+
+/* The first verdict holds. */
+static inline void mca_btl_vmshm_fate_set(mca_btl_vmshm_endpoint_t *endpoint, int32_t fate)
+{
+    int32_t expected = MCA_BTL_VMSHM_FATE_ALIVE;
+
+    (void) vmshm_compare_exchange(&endpoint->fate, &expected, fate);
+}
+
+/* So much was sent. Endpoint lock held; the monitor reads it. */
+static inline void mca_btl_vmshm_count(mca_btl_vmshm_endpoint_t *endpoint, uint32_t messages,
+                                       size_t bytes)
+{
+    vmshm_store_relaxed(&endpoint->messages, endpoint->messages + messages);
+    vmshm_store_relaxed(&endpoint->bytes, endpoint->bytes + bytes);
+}
+
+OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);
+
+/* The endpoint of that very process, made if need be after proof; NULL and *e if not proven. */
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *address,
+                                                     struct vmshm_error *e);
+/* The same for add_procs: the upper layer has the endpoint until mca_btl_vmshm_endpoint_drop(). */
+mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *address,
+                                                     opal_proc_t *proc, struct vmshm_error *e);
+void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc);
+/* Where [offset, offset + length) of a peer's window is mapped. NULL: it is not the peer's, or it cannot be
+ * mapped here. Then that is the peer's fate already, and mca_btl_vmshm_peer_broken() changes nothing. */
+const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                      uint64_t length);
+/* Stop reading from the endpoint, and sending to it: off the rosters, no reader of its windows any more.
+ * Called by the poller only. */
+void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What processes tell each other in MPI_Init. */
+#include "opal_config.h"
+
+#include "btl_vmshm_modex.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "opal/mca/pmix/pmix.h"
+
+/* That there is nothing to offer must be said, too: for a process that said nothing PMIx lets each of its peers
+ * wait several seconds. */
+int mca_btl_vmshm_address_put(const struct vmshm_address *address)
+{
+    const struct vmshm_address none = { .format = 0 };
+    int rc;
+
+    address = NULL == address ? &none : address;
+    OPAL_MODEX_SEND(rc, OPAL_PMIX_GLOBAL, &mca_btl_vmshm.super.btl_component->btl_version,
+                    (void *) address, sizeof *address);
+    return rc;
+}
+
+bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *a)
+{
+    void *data = NULL;
+    size_t bytes = 0;
+    bool got;
+    int rc;
+
+    OPAL_MODEX_RECV(rc, &mca_btl_vmshm.super.btl_component->btl_version, name, &data, &bytes);
+    got = OPAL_SUCCESS == rc && sizeof *a == bytes;
+    if (got) {
+        memcpy(a, data, sizeof *a);
+        got = 0 != a->format;           /* 0: it has nothing to offer */
+    }
+    free(data);
+    return got;
+}
