@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Compares what the documents say with what the code says: parameters and their defaults, commands and
-# options, help topics, the format's version.
+# options, help topics, the format's version, names of files. And no two files call each other in a circle.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
 # shellcheck source=test/suites/count.sh
@@ -30,6 +30,13 @@ compare() { # WHAT NAME
     try "$2" python3 "$top/test/suites/docs.py" "$1" "$top" "$work"
 }
 
+# Objects of the shared libraries, not those of the unit tests.
+no_circle() { # DIRECTORY
+    find "$build/$1/.libs" -name '*.o' ! -name '*unit*' -print0 | sort -z | xargs -0 python3 "$top/test/suites/layers.py"
+}
+
+try "the BTL's files call each other in no circle" no_circle opal/mca/btl/vmshm
+try "the common library's files call each other in no circle" no_circle opal/mca/common/vmshm
 compare format "format.md has the format's version"
 compare parameters "README.md and vmshm(7) have the MCA parameters and their defaults"
 compare module "guest-kmod/README.md has the module's parameters and their defaults"

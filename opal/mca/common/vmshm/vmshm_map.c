@@ -188,3 +188,16 @@ void vmshm_map_zeros(struct vmshm_segment *s, uint32_t own)
         abort();                        /* before it writes into what is another's by now */
     }
 }
+
+int vmshm_segment_peek(int fd, const char *path, void *image, struct vmshm_error *e)
+{
+    const size_t bytes = vmshm_align_up(VMSHM_CHECKED_BYTES, vmshm_map_unit(fd));
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
+
+    if (MAP_FAILED == map) {
+        return vmshm_map_fail(e, path, "header", "mmap of the header");
+    }
+    memcpy(image, map, VMSHM_CHECKED_BYTES);
+    munmap(map, bytes);
+    return VMSHM_OK;
+}

@@ -124,6 +124,8 @@ void vmshm_window_release(struct vmshm_member *m, uint32_t index);
 /* Make `index` the control window of this process: peers look there for rings. */
 void vmshm_window_publish(struct vmshm_member *m, uint32_t index);
 
+/* --- and given back: vmshm_quarantine.c */
+
 /* Mutex held: empty quarantined windows that nobody reads. */
 void vmshm_window_collect(struct vmshm_member *m);
 /* Is there one? */

@@ -71,7 +71,7 @@ static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t i
 
     if (first) {
         vmshm_fetch_or(word, mask);
-        vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_window.c */
+        vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_quarantine.c */
     }
     /* State first: live under our bit, the entry stays as it is; before, it may be handed out anew. */
     state = vmshm_load_acquire(&shared->state);

@@ -14,19 +14,6 @@
 #include "vmshm_map.h"
 #include "vmshm_provider.h"
 
-int vmshm_segment_peek(int fd, const char *path, void *image, struct vmshm_error *e)
-{
-    const size_t bytes = vmshm_align_up(VMSHM_CHECKED_BYTES, vmshm_map_unit(fd));
-    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, 0);
-
-    if (MAP_FAILED == map) {
-        return vmshm_map_fail(e, path, "header", "mmap of the header");
-    }
-    memcpy(image, map, VMSHM_CHECKED_BYTES);
-    munmap(map, bytes);
-    return VMSHM_OK;
-}
-
 /* The header alone: it tells how much the whole is. */
 static int check_header(struct vmshm_segment *s, uint64_t available, struct vmshm_error *e)
 {
@@ -167,33 +154,4 @@ void vmshm_segment_close(struct vmshm_segment *s)
         close(s->fd);
     }
     s->fd = -1;
-}
-
-struct vmshm_proc *vmshm_proc_of(const struct vmshm_segment *s, uint32_t vm, uint32_t slot)
-{
-    return (struct vmshm_proc *) (s->base + s->sections[vm].offset + vmshm_procs_offset()) + slot;
-}
-
-struct vmshm_window *vmshm_window_of(const struct vmshm_segment *s, uint32_t vm, uint32_t index)
-{
-    return (struct vmshm_window *) (s->base + s->sections[vm].offset
-                                    + vmshm_windows_offset(&s->header)) + index;
-}
-
-uint32_t *vmshm_bell_of(const struct vmshm_segment *s, uint32_t ringing_vm, uint32_t to_vm,
-                        uint32_t to_slot)
-{
-    return (uint32_t *) (s->base + s->sections[ringing_vm].offset + vmshm_bells_offset(&s->header))
-           + vmshm_proc_index(&s->header, to_vm, to_slot);
-}
-
-uint64_t *vmshm_reader_row_of(const struct vmshm_segment *s, uint32_t vm, uint32_t slot)
-{
-    return (uint64_t *) (s->base + s->sections[vm].offset + vmshm_readers_offset(&s->header)
-                         + slot * vmshm_reader_row_bytes(&s->header));
-}
-
-const struct vmshm_vm_mark *vmshm_mark_of(const struct vmshm_segment *s, uint32_t vm)
-{
-    return (const struct vmshm_vm_mark *) (s->base + VMSHM_MARK_OFFSET) + vm;
 }

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Windows of the own section that were given back: quarantine, collection.
+ *
+ * A freed window stays in quarantine until no reader table lists it, so that a peer that is slow to
+ * unmap never sees the next owner's data. The state of a window against the readers' bits is a
+ * store-then-load on both sides (Dekker): the owner stores QUARANTINE and then reads the bits, a
+ * reader stores its bit and then reads the state; with a full fence between the two on both sides
+ * at least one of them sees the other. The one who collects may be another process than the one that stored
+ * QUARANTINE: it has seen the store, and its fence comes after that.
+ */
+/* Modelled in test/model/windows.pml: change both. */
+#include "vmshm_member.h"
+
+#include "vmshm_atomic.h"
+#include "vmshm_layout.h"
+
+#include <string.h>
+
+static struct vmshm_window *entry_of(const struct vmshm_member *m, uint32_t index)
+{
+    return vmshm_window_of(&m->segment, m->id.vm, index);
+}
+
+/* The quarantined windows as bits, in the order of a reader's row. Returns how many there are. */
+static uint32_t quarantined(const struct vmshm_member *m, uint64_t *bits)
+{
+    uint32_t n = 0;
+
+    memset(bits, 0, m->segment.header.windows / 8);
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        if (VMSHM_WINDOW_QUARANTINE == vmshm_load_relaxed(&entry_of(m, i)->state)) {
+            bits[i / 64] |= UINT64_C(1) << i % 64;
+            ++n;
+        }
+    }
+    return n;
+}
+
+bool vmshm_window_has_quarantined(const struct vmshm_member *m)
+{
+    uint64_t bits[VMSHM_MAX_WINDOWS / 64];
+
+    return 0 != quarantined(m, bits);
+}
+
+/* Take out of `bits` what a process reads. Returns whether anything is left. */
+static bool take_out(const struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t *bits)
+{
+    const uint32_t words = m->segment.header.windows / 64;
+    const uint64_t *row = vmshm_reader_row_of(&m->segment, vm, slot)
+                          + (uint64_t) m->id.vm * words;
+    uint64_t left = 0;
+
+    for (uint32_t i = 0; i < words; ++i) {
+        if (0 != bits[i]) {
+            /* The reader's last loads come before our next stores to the window. */
+            bits[i] &= ~vmshm_load_acquire(&row[i]);
+            left |= bits[i];
+        }
+    }
+    return 0 != left;
+}
+
+/* Take out of `bits` what live processes of VMs that may still run read: one look at each of them,
+ * whatever the number of windows. A process is live before it sets its first bit, so its state is
+ * ordered against the window's as the bits are. */
+static void take_out_read(const struct vmshm_member *m, uint64_t *bits)
+{
+    const struct vmshm_header *h = &m->segment.header;
+
+    for (uint32_t vm = 0; vm < h->vms; ++vm) {
+        const struct vmshm_section *section = vmshm_section_of(&m->segment, vm);
+
+        if (VMSHM_SECTION_MAGIC != vmshm_load_acquire(&section->magic)
+            || VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(&m->segment, vm)->mark)) {
+            continue;
+        }
+        for (uint32_t slot = 0; slot < h->procs; ++slot) {
+            if (VMSHM_PROC_LIVE == vmshm_load_acquire(&vmshm_proc_of(&m->segment, vm, slot)->state)
+                && !take_out(m, vm, slot, bits)) {
+                return;
+            }
+        }
+    }
+}
+
+void vmshm_window_collect(struct vmshm_member *m)
+{
+    uint64_t bits[VMSHM_MAX_WINDOWS / 64];
+
+    if (0 == quarantined(m, bits)) {
+        return;
+    }
+    vmshm_fence_store_load();   /* our QUARANTINE stores before the loads of readers' bits */
+    take_out_read(m, bits);
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        if (0 != (bits[i / 64] >> i % 64 & 1)) {
+            vmshm_store_release(&entry_of(m, i)->state, VMSHM_WINDOW_EMPTY);
+        }
+    }
+}
+
+void vmshm_window_quarantine_slot(struct vmshm_member *m, uint32_t slot)
+{
+    for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
+        struct vmshm_window *w = entry_of(m, i);
+
+        if (VMSHM_WINDOW_LIVE == vmshm_load_acquire(&w->state) && slot == w->proc) {
+            vmshm_store_release(&w->state, VMSHM_WINDOW_QUARANTINE);
+        }
+    }
+}
