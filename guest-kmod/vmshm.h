@@ -200,9 +200,24 @@ struct vmshm_file {
 
 extern const struct file_operations vmshm_fops;
 
-/* vmshm_pci.c */
+/* vmshm_device.c: dev->ref */
+struct vmshm_dev *vmshm_dev_make(struct pci_dev *pdev);
 void vmshm_dev_get(struct vmshm_dev *dev);
 void vmshm_dev_put(struct vmshm_dev *dev);
+
+/* vmshm_memory.c: dev->mem. No lock is held. */
+/* How long processes have to let go when the device is unplugged or the driver unbound. */
+#define VMSHM_GRACE_JIFFIES	(2 * HZ)
+int vmshm_memory_init(void);
+void vmshm_memory_exit(void);
+int vmshm_memory_map(struct vmshm_dev *dev);
+/* No page of it is pinned. */
+void vmshm_memory_unmap(struct vmshm_dev *dev);
+/* Nobody maps it any more. Who has pages pinned may be done with them in a moment, or never: then it lingers. */
+bool vmshm_memory_is_let_go(struct vmshm_dev *dev);
+void vmshm_memory_linger(struct vmshm_dev *dev);
+
+/* vmshm_regs.c */
 u32 vmshm_reg(struct vmshm_dev *dev, u32 offset);
 void vmshm_reg_set(struct vmshm_dev *dev, u32 offset, u32 value);
 u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset);
@@ -239,8 +254,10 @@ bool vmshm_is_held(struct vmshm_dev *dev);
 /* What did the host do, what does it want? */
 void vmshm_attach_look(struct vmshm_dev *dev);
 
-/* vmshm_section.c. Lock held for writing, except where said. */
+/* vmshm_join.c */
 int vmshm_join(struct vmshm_file *file, struct vmshm_join *join);	/* takes the lock */
+
+/* vmshm_section.c. Lock held for writing. */
 /* Give back all that the file has; `state` is what others see: VMSHM_PROC_LEFT or _DEAD. */
 void vmshm_leave(struct vmshm_file *file, u32 state);
 /* Everybody loses the segment: told in the section, or, when other memory lies there by now, nowhere. */
@@ -255,7 +272,17 @@ bool vmshm_is_arbiter(const struct vmshm_dev *dev);
 void vmshm_expel(struct vmshm_dev *dev);
 /* Release the slots of address spaces that are no more. */
 void vmshm_reap(struct vmshm_dev *dev);
+
+/* vmshm_slot.c. Lock held for writing. */
+/* Other VMs are to look at this one's section. */
 void vmshm_changed(struct vmshm_dev *dev);
+/* VMSHM_NO_SLOT: no more than `spare` are free. */
+u32 vmshm_slot_find_free(struct vmshm_dev *dev, u32 spare);
+/* Returns the nonce of the new process. */
+u64 vmshm_slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u64 name, const u8 *job);
+void vmshm_slot_bury(struct vmshm_dev *dev, u32 slot, u32 state);
+/* The file is a member no more. */
+void vmshm_slot_free(struct vmshm_file *file);
 /* A slot for the module itself. */
 u32 vmshm_slot_hold(struct vmshm_dev *dev);
 void vmshm_slot_drop(struct vmshm_dev *dev, u32 slot);
@@ -266,6 +293,10 @@ int vmshm_window_release(struct vmshm_file *file, struct vmshm_release *r);
 int vmshm_window_publish(struct vmshm_file *file, u32 index);
 void vmshm_window_release_all(struct vmshm_file *file);
 void vmshm_window_inherit(struct vmshm_dev *dev);
+
+/* vmshm_quarantine.c */
+void vmshm_window_set_state(struct vmshm_dev *dev, u32 index, u32 state);
+void vmshm_window_quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w);
 /* A file found an own window, or let go of it. */
 void vmshm_window_read(struct vmshm_dev *dev, u32 index);
 void vmshm_window_unread(struct vmshm_dev *dev, u32 index);
@@ -273,6 +304,8 @@ void vmshm_window_unread(struct vmshm_dev *dev, u32 index);
  * bounded number of looks. Is there more to look at? Then let others have the lock first.
  */
 bool vmshm_window_collect(struct vmshm_dev *dev);
+/* What is left over the next beat does, which comes at once. */
+void vmshm_window_collect_soon(struct vmshm_dev *dev);
 /* Who held up to `windows` windows may hold them no more: the next vmshm_window_collect() looks anew. */
 void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows);
 
@@ -338,11 +371,13 @@ u32 vmshm_pins(const struct vmshm_dev *dev);
 
 /* vmshm_event.c */
 void vmshm_beat(struct work_struct *work);
+int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait);	/* takes the lock */
+
+/* vmshm_notify.c */
 /* Tell all open files. Lock held for writing: each adds to what the file has not taken yet. */
 void vmshm_notify(struct vmshm_dev *dev, u32 events);
 /* Those who have not joined. */
 void vmshm_notify_outside(struct vmshm_dev *dev, u32 events);
-int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait);	/* takes the lock */
 
 /* Is there no memory to be had, or soon none? Lock held. */
 static inline bool vmshm_is_away(const struct vmshm_dev *dev)
@@ -350,54 +385,6 @@ static inline bool vmshm_is_away(const struct vmshm_dev *dev)
 	return dev->gone || dev->detached || dev->letting_go;
 }
 
-static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev, u32 vm)
-{
-	return dev->mem + dev->sections[vm].offset;
-}
-
-/* Process slots that the module keeps for pages that stay pinned. */
-static inline u32 vmshm_spare_slots(const struct vmshm_dev *dev)
-{
-	return dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1;
-}
-
-/* Of the own section's halves. */
-static inline u64 vmshm_half_start(const struct vmshm_dev *dev, u32 kind)
-{
-	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
-
-	return own->offset + (kind == VMSHM_KIND_OPEN ? own->open_offset :
-			      vmshm_heap_offset(&dev->header));
-}
-
-static inline u64 vmshm_half_end(const struct vmshm_dev *dev, u32 kind)
-{
-	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
-
-	return own->offset + (kind == VMSHM_KIND_OPEN ? own->length : own->open_offset);
-}
-
-static inline struct vmshm_proc *vmshm_proc_of(const struct vmshm_dev *dev, u32 vm, u32 slot)
-{
-	return dev->mem + dev->sections[vm].offset + vmshm_procs_offset() +
-	       slot * sizeof(struct vmshm_proc);
-}
-
-static inline struct vmshm_window *vmshm_window_of(const struct vmshm_dev *dev, u32 vm, u32 index)
-{
-	return dev->mem + dev->sections[vm].offset + vmshm_windows_offset(&dev->header) +
-	       index * sizeof(struct vmshm_window);
-}
-
-static inline u64 *vmshm_row_of(const struct vmshm_dev *dev, u32 vm, u32 slot)
-{
-	return dev->mem + dev->sections[vm].offset + vmshm_readers_offset(&dev->header) +
-	       slot * vmshm_reader_row_bytes(&dev->header);
-}
-
-static inline struct vmshm_vm_mark *vmshm_mark_of(const struct vmshm_dev *dev, u32 vm)
-{
-	return dev->mem + VMSHM_MARK_OFFSET + vm * sizeof(struct vmshm_vm_mark);
-}
+#include "vmshm_tables.h"
 
 #endif

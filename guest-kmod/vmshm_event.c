@@ -13,26 +13,6 @@
 /* Processes that listen look twice a second. */
 #define EXPELLED_JIFFIES	(2 * HZ)
 
-void vmshm_notify(struct vmshm_dev *dev, u32 events)
-{
-	struct vmshm_file *file;
-
-	lockdep_assert_held_write(&dev->lock);
-	list_for_each_entry(file, &dev->files, list)
-		WRITE_ONCE(file->events, file->events | events);
-	wake_up_interruptible_all(&dev->wait);
-}
-
-void vmshm_notify_outside(struct vmshm_dev *dev, u32 events)
-{
-	struct vmshm_file *file;
-
-	list_for_each_entry(file, &dev->files, list)
-		if (file->slot == VMSHM_NO_SLOT)
-			WRITE_ONCE(file->events, file->events | events);
-	wake_up_interruptible_all(&dev->wait);
-}
-
 /* What a look at a VM comes to: differs whenever something happened there. */
 static u64 vm_look(struct vmshm_dev *dev, u32 vm)
 {

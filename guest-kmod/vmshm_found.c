@@ -2,7 +2,7 @@
 /*
  * Windows of other processes: found, checked, reserved in the reader table.
  *
- * The bit in the own row comes before the look at the window's state; see vmshm_window.c.
+ * The bit in the own row comes before the look at the window's state; see vmshm_quarantine.c.
  */
 #include <linux/slab.h>
 

@@ -1,81 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The ivshmem device: found, mapped, its interrupt, its end.
- *
- * One struct vmshm_dev a device; open files keep it after the device is gone.
  */
-#include <linux/idr.h>
-#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/io.h>
 #include <linux/module.h>
-#include <linux/slab.h>
-#include <linux/wait_bit.h>
 
 #include "vmshm.h"
 #include "vmshm_compat.h"
 #include "vmshm_registers.h"
 
-static bool pages = true;
-module_param(pages, bool, 0444);
-MODULE_PARM_DESC(pages,
-		 "give the segment struct pages, so that its memory can be pinned for RDMA, GPUs and single copies; takes 1/64 of its size of the VM's memory (default: yes)");
-
-/* How long processes have to let go when the device is unplugged or the driver unbound. */
-#define GRACE_JIFFIES	(2 * HZ)
 /* Between two looks that interrupts cause. */
 #define LOOK_JIFFIES	DIV_ROUND_UP(HZ, 100)
-
-static DEFINE_IDA(numbers);
-
-u32 vmshm_reg(struct vmshm_dev *dev, u32 offset)
-{
-	return ioread32(dev->regs + offset);
-}
-
-void vmshm_reg_set(struct vmshm_dev *dev, u32 offset, u32 value)
-{
-	iowrite32(value, dev->regs + offset);
-}
-
-u64 vmshm_reg64(struct vmshm_dev *dev, u32 offset)
-{
-	return vmshm_reg(dev, offset) | (u64)vmshm_reg(dev, offset + 4) << 32;
-}
-
-void vmshm_complain(struct vmshm_dev *dev, const char *key, const char *format, ...)
-{
-	struct va_format text = { .fmt = format };
-	va_list args;
-
-	if (dev->complaint == key)
-		return;
-	dev->complaint = key;
-	va_start(args, format);
-	text.va = &args;
-	dev_err(&dev->pdev->dev, "%pV", &text);
-	va_end(args);
-}
-
-static void dev_free(struct kref *ref)
-{
-	struct vmshm_dev *dev = container_of(ref, struct vmshm_dev, ref);
-
-	vmshm_header_drop(dev);
-	vmshm_inode_drop(dev);
-	ida_free(&numbers, dev->number);
-	kfree(dev);
-}
-
-void vmshm_dev_get(struct vmshm_dev *dev)
-{
-	kref_get(&dev->ref);
-}
-
-void vmshm_dev_put(struct vmshm_dev *dev)
-{
-	kref_put(&dev->ref, dev_free);
-}
 
 static irqreturn_t dev_interrupt(int irq, void *data)
 {
@@ -92,13 +28,6 @@ static irqreturn_t dev_interrupt(int irq, void *data)
 	mod_delayed_work(system_wq, &dev->beat,
 			 time_before(jiffies, next) ? next - jiffies : 0);
 	return IRQ_HANDLED;
-}
-
-void vmshm_interrupt_again(struct vmshm_dev *dev)
-{
-	WRITE_ONCE(dev->looked, jiffies);
-	if (test_and_clear_bit(VMSHM_IRQ_HELD, &dev->irq_flags))
-		enable_irq(dev->irq);
 }
 
 static void interrupt_start(struct vmshm_dev *dev)
@@ -163,130 +92,6 @@ static void registers_read(struct vmshm_dev *dev)
 		dev->features |= VMSHM_FEATURE_DETACH;
 }
 
-/* Both ways reserve the memory type of the whole range, which mappings then get. */
-static int memory_map(struct vmshm_dev *dev)
-{
-	void *mem;
-
-	if (VMSHM_HAS_PAGES && pages) {
-		dev->pages.type = MEMORY_DEVICE_GENERIC;
-		dev->pages.nr_range = 1;
-		dev->pages.range.start = dev->phys;
-		dev->pages.range.end = dev->phys + dev->bytes - 1;
-		mem = vmshm_pages_map(&dev->pages, dev_to_node(&dev->pdev->dev));
-		if (!IS_ERR(mem)) {
-			dev->mem = mem;
-			dev->features |= VMSHM_FEATURE_PAGES;
-			return 0;
-		}
-		dev_warn(&dev->pdev->dev,
-			 "no struct pages for the segment (%ld): its memory cannot be pinned for RDMA\n",
-			 PTR_ERR(mem));
-	}
-	dev->mem = memremap(dev->phys, dev->bytes, MEMREMAP_WB);
-	return dev->mem ? 0 : -ENOMEM;
-}
-
-/* No page of it is pinned. */
-static void memory_unmap(struct vmshm_dev *dev)
-{
-	if (!dev->mem)
-		return;
-	if (dev->features & VMSHM_FEATURE_PAGES)
-		vmshm_pages_unmap(&dev->pages);
-	else
-		memunmap(dev->mem);
-	dev->mem = NULL;
-}
-
-/* Nobody maps it any more. Who has pages pinned may be done with them in a moment, or never. */
-static bool dev_is_let_go(struct vmshm_dev *dev)
-{
-	const unsigned long end = jiffies + GRACE_JIFFIES;
-
-	dev->old_pins_at = 0;
-	while (vmshm_still_pinned(dev)) {
-		if (time_after(jiffies, end))
-			return false;
-		msleep(20);
-	}
-	return true;
-}
-
-/* ------------------------------------------------------------------ pages that outlive their device
- *
- * They stay until who has them pinned lets go, and with them the range of addresses: else another device
- * could come to lie there, and be read or written in its stead.
- */
-static struct workqueue_struct *lingering;
-static atomic_t lingerers = ATOMIC_INIT(0);
-
-static void dev_linger(struct work_struct *work)
-{
-	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, linger);
-	struct pci_dev *pdev = dev->pdev;
-
-	/* Was it unplugged? Then the BAR is no more in which the range was reserved: now it is in what the
-	 * bus gives to others.
-	 */
-	pci_lock_rescan_remove();
-	if (!pdev->resource[2].parent && dev->range.parent) {
-		dev->range.parent = NULL;
-		dev->region = request_mem_region(dev->phys, dev->bytes, dev->range.name);
-		if (!dev->region)
-			dev_warn(&pdev->dev, "pinned pages of the segment lie where another device is\n");
-	}
-	pci_unlock_rescan_remove();
-	if (vmshm_still_pinned(dev)) {
-		queue_delayed_work(lingering, &dev->linger, HZ / 4);
-		return;
-	}
-	dev_info(&pdev->dev, "the last pinned page of the segment was released\n");
-	memory_unmap(dev);
-	if (dev->region)
-		release_mem_region(dev->phys, dev->bytes);
-	if (dev->range.parent)
-		release_resource(&dev->range);
-	pci_dev_put(pdev);
-	if (dev->holds_module)
-		module_put(THIS_MODULE);
-	vmshm_dev_put(dev);
-	if (atomic_dec_and_test(&lingerers))
-		wake_up_var(&lingerers);
-}
-
-static void dev_linger_start(struct vmshm_dev *dev)
-{
-	dev_warn(&dev->pdev->dev,
-		 "memory of the segment is pinned (by RDMA, a pipe, a GPU): it stays, and so does its range of addresses, until it is released\n");
-	dev->range = (struct resource) {
-		.start = dev->phys, .end = dev->phys + dev->bytes - 1, .name = "vmshm, pinned",
-		.flags = IORESOURCE_MEM | IORESOURCE_BUSY,
-	};
-	pci_release_regions(dev->pdev);
-	request_resource(&dev->pdev->resource[2], &dev->range);
-	atomic_inc(&lingerers);
-	vmshm_dev_get(dev);
-	pci_dev_get(dev->pdev);
-	/* not where the module is being unloaded, which waits */
-	dev->holds_module = try_module_get(THIS_MODULE);
-	INIT_DELAYED_WORK(&dev->linger, dev_linger);
-	queue_delayed_work(lingering, &dev->linger, 0);
-}
-
-/* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
-static void warn_if_uncached(struct vmshm_dev *dev)
-{
-#ifdef VMSHM_HAS_LOOKUP_ADDRESS
-	unsigned int level;
-	pte_t *pte = lookup_address((unsigned long)dev->mem, &level);
-
-	if (pte && (pte_flags(*pte) & (_PAGE_PCD | _PAGE_PWT)))
-		dev_warn(&dev->pdev->dev,
-			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: where the hypervisor heeds that, copies run at a hundredth of their speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
-#endif
-}
-
 /* The patched device says so, also while the host has the memory back. Reading changes nothing. */
 static bool pdev_has_registers(struct pci_dev *pdev)
 {
@@ -346,28 +151,11 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	rc = -ENODEV;
 	if (!pdev_is_ours(pdev))
 		goto release;
-	rc = -ENOMEM;
-	dev = kzalloc(sizeof(*dev), GFP_KERNEL);
-	if (!dev)
+	dev = vmshm_dev_make(pdev);
+	rc = PTR_ERR_OR_ZERO(dev);
+	if (rc)
 		goto release;
-	dev->number = ida_alloc(&numbers, GFP_KERNEL);
-	if (dev->number < 0) {
-		rc = dev->number;
-		kfree(dev);
-		goto release;
-	}
-	kref_init(&dev->ref);
-	init_rwsem(&dev->lock);
-	INIT_LIST_HEAD(&dev->users);
-	INIT_LIST_HEAD(&dev->files);
-	dev->pinned = RB_ROOT;
-	INIT_LIST_HEAD(&dev->pins_to_look);
-	INIT_LIST_HEAD(&dev->pins_held);
-	dev->pin_slot = VMSHM_NO_SLOT;
 	INIT_DELAYED_WORK(&dev->beat, vmshm_beat);
-	init_waitqueue_head(&dev->wait);
-	snprintf(dev->name, sizeof(dev->name), "vmshm%d", dev->number);
-	dev->pdev = pdev;
 	dev->phys = pci_resource_start(pdev, 2);
 	dev->bytes = pci_resource_len(pdev, 2);
 	rc = vmshm_inode_make(dev);
@@ -375,11 +163,10 @@ static int vmshm_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		goto put;
 	rc = -ENODEV;
 	dev->regs = pci_iomap(pdev, 0, 0);
-	if (!dev->regs || memory_map(dev)) {
+	if (!dev->regs || vmshm_memory_map(dev)) {
 		dev_err(&pdev->dev, "cannot map the device's memory (%llu bytes)\n", dev->bytes);
 		goto unmap;
 	}
-	warn_if_uncached(dev);
 	registers_read(dev);
 	interrupt_start(dev);
 	pci_set_drvdata(pdev, dev);
@@ -400,7 +187,7 @@ stop:
 	interrupt_stop(dev);
 	cancel_delayed_work_sync(&dev->beat);
 unmap:
-	memory_unmap(dev);
+	vmshm_memory_unmap(dev);
 	if (dev->regs)
 		pci_iounmap(pdev, dev->regs);
 put:
@@ -426,7 +213,7 @@ static void dev_end(struct vmshm_dev *dev)
 	mod_delayed_work(system_wq, &dev->beat, 0);
 	/* Who listens can still go in order; what was pulled out is gone already. */
 	if (pdev->error_state != pci_channel_io_perm_failure)
-		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), GRACE_JIFFIES);
+		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), VMSHM_GRACE_JIFFIES);
 	down_write(&dev->lock);
 	vmshm_section_shut(dev);
 	dev->gone = true;
@@ -442,11 +229,11 @@ static void vmshm_remove(struct pci_dev *pdev)
 	vmshm_debugfs_remove(dev);
 	dev_end(dev);
 	pci_iounmap(pdev, dev->regs);
-	if (dev_is_let_go(dev)) {
-		memory_unmap(dev);
+	if (vmshm_memory_is_let_go(dev)) {
+		vmshm_memory_unmap(dev);
 		pci_release_regions(pdev);
 	} else {
-		dev_linger_start(dev);
+		vmshm_memory_linger(dev);
 	}
 	vmshm_dev_put(dev);
 	pci_disable_device(pdev);
@@ -536,16 +323,15 @@ static struct pci_driver vmshm_driver = {
 
 static int __init vmshm_init(void)
 {
-	int rc;
+	int rc = vmshm_memory_init();
 
-	lingering = alloc_workqueue("vmshm", 0, 0);
-	if (!lingering)
-		return -ENOMEM;
+	if (rc)
+		return rc;
 	vmshm_debugfs_init();
 	rc = pci_register_driver(&vmshm_driver);
 	if (rc) {
 		vmshm_debugfs_exit();
-		destroy_workqueue(lingering);
+		vmshm_memory_exit();
 	}
 	return rc;
 }
@@ -555,8 +341,7 @@ static void __exit vmshm_exit(void)
 {
 	pci_unregister_driver(&vmshm_driver);
 	vmshm_debugfs_exit();
-	wait_var_event(&lingerers, !atomic_read(&lingerers));
-	destroy_workqueue(lingering);
+	vmshm_memory_exit();
 }
 module_exit(vmshm_exit);
 

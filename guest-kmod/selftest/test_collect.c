@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define KEY 13
-#define LOOKS_MAX 1024                  /* vmshm_window.c */
+#define LOOKS_MAX 1024                  /* VMSHM_LOOKS_MAX */
 #define LOOK_AGAIN 64
 
 struct story {

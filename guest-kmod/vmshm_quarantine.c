@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Windows of the own section that were released: quarantine, collection.
+ *
+ * A released window stays in quarantine until no reader table lists it and nobody has its pages
+ * pinned. Its state against the readers' bits is a store-then-load on both sides with a full
+ * barrier between (Dekker), as in the user-space library (vmshm_quarantine.c there;
+ * test/model/windows.pml).
+ */
+#include <linux/lockdep.h>
+
+#include "vmshm.h"
+
+void vmshm_window_set_state(struct vmshm_dev *dev, u32 index, u32 state)
+{
+	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
+}
+
+/* Does this process read it? Of this VM the module knows that without the table. */
+static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
+{
+	const u64 bit = (u64)dev->vm * dev->header.windows + index;
+	const u64 *row = vmshm_row_of(dev, vm, slot);
+
+	return shared_load(&vmshm_proc_of(dev, vm, slot)->state) == VMSHM_PROC_LIVE &&
+	       (shared_load(&row[bit / 64]) >> bit % 64 & 1);
+}
+
+/* May a process of that VM still run and read? */
+static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
+{
+	return vm != dev->vm &&
+	       shared_load(&vmshm_section_of(dev, vm)->magic) == VMSHM_SECTION_MAGIC &&
+	       shared_load(&vmshm_mark_of(dev, vm)->mark) != VMSHM_MARK_GONE;
+}
+
+/* Who holds a window in quarantine? Nobody finds it any more, and when no file of this VM has it, nobody
+ * maps it here: a process that was seen not to read it will not, a page that was seen free stays so. So each
+ * look goes on where the last one ended, and a window that is held costs one.
+ * Only a module may list its own slot later, for pages that stay pinned, and before it takes the process from
+ * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
+ * listed.
+ */
+static enum vmshm_look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
+{
+	const u32 index = w - dev->windows, procs = dev->header.procs;
+	const u32 all = dev->header.vms * 2 * procs;
+
+	while (*looks) {
+		const u32 vm = w->readers_seen / (2 * procs);
+
+		--*looks;
+		if (w->readers)
+			return VMSHM_LOOK_HELD;
+		if (w->readers_seen == all)
+			break;
+		if (!vm_is_reader(dev, vm)) {
+			w->readers_seen = (vm + 1) * 2 * procs;
+			continue;
+		}
+		if (window_is_read_by(dev, index, vm, w->readers_seen % procs))
+			return VMSHM_LOOK_HELD;
+		w->readers_seen++;
+	}
+	return vmshm_look_pages(dev, w->offset, w->length, &w->bytes_seen, looks);
+}
+
+static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	list_del(&w->quarantined);
+	list_del(&w->taken);
+	vmshm_limits_give(dev, w);
+	w->state = VMSHM_OWN_EMPTY;
+	vmshm_window_set_state(dev, w - dev->windows, VMSHM_WINDOW_EMPTY);
+}
+
+bool vmshm_window_collect(struct vmshm_dev *dev)
+{
+	u32 looks = VMSHM_LOOKS_MAX;
+	struct vmshm_own_window *w, *next;
+	enum vmshm_look look = VMSHM_LOOK_FREE;
+
+	lockdep_assert_held_write(&dev->lock);
+	if (list_empty(&dev->to_look))
+		return false;
+	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
+	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
+		look = window_look(dev, w, &looks);
+		if (look == VMSHM_LOOK_UNFINISHED)
+			break;
+		if (look == VMSHM_LOOK_FREE)
+			window_set_free(dev, w);
+		else
+			list_move_tail(&w->quarantined, &dev->held);
+	}
+	vmshm_looked(dev, VMSHM_LOOKS_MAX - looks);
+	return look == VMSHM_LOOK_UNFINISHED;
+}
+
+void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
+{
+	lockdep_assert_held_write(&dev->lock);
+	while (windows-- && !list_empty(&dev->held))
+		list_move_tail(dev->held.next, &dev->to_look);
+}
+
+/* What is left over the next beat does, which comes at once. */
+void vmshm_window_collect_soon(struct vmshm_dev *dev)
+{
+	if (vmshm_window_collect(dev))
+		mod_delayed_work(system_wq, &dev->beat, 0);
+}
+
+void vmshm_window_read(struct vmshm_dev *dev, u32 index)
+{
+	dev->windows[index].readers++;
+}
+
+void vmshm_window_unread(struct vmshm_dev *dev, u32 index)
+{
+	struct vmshm_own_window *w = &dev->windows[index];
+
+	if (!--w->readers && w->state == VMSHM_OWN_QUARANTINE)
+		list_move(&w->quarantined, &dev->to_look);
+}
+
+void vmshm_window_quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w)
+{
+	w->state = VMSHM_OWN_QUARANTINE;
+	w->readers_seen = 0;
+	w->bytes_seen = dev->features & VMSHM_FEATURE_PAGES ? 0 : w->length;
+	list_add(&w->quarantined, &dev->to_look);
+	vmshm_window_set_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The slots of this VM's processes: shown to other VMs, and buried.
+ *
+ * The order of the stores is that of the user-space library (vmshm_member.c), which
+ * test/model/join.pml models.
+ */
+#include <linux/cred.h>
+#include <linux/random.h>
+#include <linux/sched/mm.h>
+#include <linux/timekeeping.h>
+#include <linux/uidgid.h>
+
+#include "vmshm.h"
+#include "vmshm_registers.h"
+
+void vmshm_changed(struct vmshm_dev *dev)
+{
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	u32 vm, doorbell;
+
+	lockdep_assert_held_write(&dev->lock);
+	shared_store(&own->changes, READ_ONCE(own->changes) + 1);
+	if (!dev->msix)
+		return;
+	for (vm = 0; vm < dev->header.vms; vm++) {
+		doorbell = READ_ONCE(vmshm_section_of(dev, vm)->doorbell);
+		if (vm != dev->vm && doorbell && doorbell <= 0x10000)
+			vmshm_reg_set(dev, VMSHM_REG_DOORBELL, (doorbell - 1) << 16);
+	}
+}
+
+/* What others see of a slot that is nobody's any more. The state comes last. */
+void vmshm_slot_bury(struct vmshm_dev *dev, u32 slot, u32 state)
+{
+	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
+	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
+
+	memset(vmshm_row_of(dev, dev->vm, slot), 0, vmshm_reader_row_bytes(&dev->header));
+	WRITE_ONCE(own->messages, READ_ONCE(own->messages) + READ_ONCE(proc->messages));
+	WRITE_ONCE(own->bytes, READ_ONCE(own->bytes) + READ_ONCE(proc->bytes));
+	WRITE_ONCE(proc->messages, 0);
+	WRITE_ONCE(proc->bytes, 0);
+	shared_store(&proc->state, state);
+	vmshm_changed(dev);
+}
+
+/* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and
+ * then should find the fate of its last owner, not its successor. The last one that is free is the
+ * module's, which must not fail to get one.
+ */
+u32 vmshm_slot_find_free(struct vmshm_dev *dev, u32 spare)
+{
+	u32 slot, free = 0, best = VMSHM_NO_SLOT;
+
+	for (slot = 0; slot < dev->header.procs; slot++) {
+		const struct vmshm_own_proc *p = &dev->procs[slot];
+
+		if (p->file || slot == dev->pin_slot)
+			continue;
+		free++;
+		if (best == VMSHM_NO_SLOT || p->joined < dev->procs[best].joined)
+			best = slot;
+	}
+	return free > spare ? best : VMSHM_NO_SLOT;
+}
+
+u64 vmshm_slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u64 name,
+		       const u8 *job)
+{
+	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
+	u64 nonce;
+
+	do {
+		nonce = get_random_u64();
+	} while (!nonce);
+	WRITE_ONCE(proc->generation, ++dev->procs[slot].generation);
+	WRITE_ONCE(proc->pid, pid);
+	WRITE_ONCE(proc->uid, from_kuid(&init_user_ns, uid));
+	WRITE_ONCE(proc->nonce, nonce);
+	WRITE_ONCE(proc->name, name);
+	memcpy(proc->job, job, sizeof(proc->job));
+	WRITE_ONCE(proc->window, UINT32_MAX);
+	WRITE_ONCE(proc->joined_sec, ktime_get_real_seconds());
+	WRITE_ONCE(proc->messages, 0);
+	WRITE_ONCE(proc->bytes, 0);
+	shared_store(&proc->state, VMSHM_PROC_LIVE);
+	virt_mb();	/* the slot before the second look at the arbiter */
+	dev->procs[slot].joined = ++dev->joins;
+	return nonce;
+}
+
+void vmshm_slot_free(struct vmshm_file *file)
+{
+	file->dev->procs[file->slot].file = NULL;
+	vmshm_limits_leave(file);
+	file->dev->members--;
+	file->slot = VMSHM_NO_SLOT;
+	mmdrop(file->mm);
+	file->mm = NULL;
+}
+
+u32 vmshm_slot_hold(struct vmshm_dev *dev)
+{
+	static const u8 no_job[16];
+	const u32 slot = vmshm_slot_find_free(dev, 0);
+
+	lockdep_assert_held_write(&dev->lock);
+	if (slot != VMSHM_NO_SLOT)
+		vmshm_slot_publish(dev, slot, 0, GLOBAL_ROOT_UID, 0, no_job);
+	return slot;
+}
+
+void vmshm_slot_drop(struct vmshm_dev *dev, u32 slot)
+{
+	vmshm_slot_bury(dev, slot, VMSHM_PROC_LEFT);
+}
