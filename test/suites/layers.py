@@ -8,6 +8,7 @@ file stands above all that it calls. Calls by pointer and through inline functio
 """
 import argparse
 import graphlib
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from xml.sax.saxutils import escape
 def symbols(path):
     """What an object defines for others, and what it takes from them."""
     defined, used = set(), set()
-    for line in subprocess.run(["nm", "-P", path], capture_output=True, text=True, check=True).stdout.splitlines():
+    for line in subprocess.run([os.environ.get("NM", "nm"), "-P", path], capture_output=True, text=True, check=True).stdout.splitlines():
         name, kind = line.split()[:2]
         if kind == "U":
             used.add(name)

@@ -28,4 +28,13 @@ checkpatch() {
 
 fetched "checkpatch.pl finds nothing" checkpatch
 fetched "vmshm.ko for arm64, strictly" "$top/guest-kmod/build" --arm64 --strict "$work/arm64"
+no_circle() {
+    # of the compiler's own tools: an x86 nm does not read these
+    NM=aarch64-linux-gnu-nm python3 "$top/test/suites/layers.py" "$work"/arm64/objects/*.o
+}
+if [[ -d $work/arm64/objects ]]; then
+    try "the module's files call each other in no circle" no_circle
+else
+    skip "the module's files call each other in no circle" "it was not built, see above"
+fi
 closing_line
