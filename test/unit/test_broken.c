@@ -33,10 +33,10 @@ static void forge_ring(struct side *side)
     struct vmshm_ring *ring = mca_btl_vmshm_at(offset);
 
     REQUIRE(0 != offset && OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
-    memcpy(ring, mca_btl_vmshm_at(side->peer->out_offset), vmshm_ring_bytes(slots));
+    memcpy(ring, mca_btl_vmshm_at(side->peer->out.offset), vmshm_ring_bytes(slots));
     ring->first = 1;
-    memcpy(side->peer->out->payload, &offset, sizeof offset);
-    vmshm_store_release(&side->peer->out->word,
+    memcpy(side->peer->out.ring->payload, &offset, sizeof offset);
+    vmshm_store_release(&side->peer->out.ring->word,
                         VMSHM_SLOT_WORD(0, VMSHM_SLOT_HEAD_BYTES, sizeof offset, VMSHM_SLOT_SWITCH, 0));
 }
 
@@ -49,13 +49,13 @@ static int forger(struct side *side)
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
         uint64_t *table = (uint64_t *) mca_btl_vmshm_at(
             mca_btl_vmshm_context.arena.windows[0].offset + vmshm_rings_offset());
-        table[vmshm_proc_index(mca_btl_vmshm_header(), side->peer->vm, side->peer->slot)] =
-            side->peer->control.offset;
+        table[vmshm_proc_index(mca_btl_vmshm_header(), side->peer->peer.vm, side->peer->peer.slot)] =
+            side->peer->peer.control.offset;
     } else if (forged_head) {
-        while (NULL == side->peer->my_head) {
+        while (NULL == side->peer->in.my_head) {
             mca_btl_vmshm_component_progress();
         }
-        vmshm_store_release(&side->peer->my_head->head, 1000000);
+        vmshm_store_release(&side->peer->in.my_head->head, 1000000);
     } else if (forged_ring) {
         forge_ring(side);
     } else {
@@ -86,7 +86,7 @@ static int victim(struct side *side)
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == side_losses && NULL == side->peer->in);
+    REQUIRE(1 == side_losses && NULL == side->peer->in.ring);
     side_meet(side);
     side_stop();
     return 0;

@@ -82,7 +82,7 @@ static int survive(struct side *side)
         usleep(1000);
     }
     REQUIRE(side_losses == !side_unconnected);
-    REQUIRE(!side_unconnected || 0 == side->peer->head_offset);     /* memory for it serves others */
+    REQUIRE(!side_unconnected || 0 == side->peer->in.head_offset);     /* memory for it serves others */
     REQUIRE(10 == arrived);         /* what it sent before it died is delivered */
     REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == mca_btl_vmshm_fate(side->peer));
     REQUIRE(0 == unit_wait(sibling));
@@ -194,7 +194,7 @@ static int see_it_leave(struct side *side)
     }
     REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer));
     REQUIRE(10 == arrived && 0 == side_losses);
-    REQUIRE(0 == side->peer->control.length && 0 == side->peer->grown_count);
+    REQUIRE(0 == side->peer->peer.control.length && 0 == side->peer->peer.grown_count);
     side_stop();
     return 0;
 }
@@ -386,7 +386,7 @@ static int see_both(struct side *side)
         mca_btl_vmshm_fate_set(first, MCA_BTL_VMSHM_FATE_SILENT);   /* and not forgiven before the next one is */
     }
     side_connect(side);
-    REQUIRE(side->peer != first && side->peer->slot == first->slot);
+    REQUIRE(side->peer != first && side->peer->peer.slot == first->peer.slot);
     side_meet(side);
     while (arrived < FIRST_LIFE + SECOND_LIFE) {
         mca_btl_vmshm_component_progress();
@@ -432,22 +432,22 @@ static int see_next_of_lost(struct side *side, int32_t fate)
         mca_btl_vmshm_component_progress();
     }
     side_meet(side);
-    REQUIRE(0 != first->head_offset);
+    REQUIRE(0 != first->in.head_offset);
     mca_btl_vmshm_fate_set(first, fate);
     mca_btl_vmshm_alert();
     while (!first->attended) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(first->untold && 0 != first->head_offset && NULL != first->my_head);
+    REQUIRE(first->untold && 0 != first->in.head_offset && NULL != first->in.my_head);
     side_connect(side);
-    REQUIRE(side->peer != first && side->peer->slot == first->slot);
+    REQUIRE(side->peer != first && side->peer->peer.slot == first->peer.slot);
     side_meet(side);
     while (arrived < FIRST_LIFE + SECOND_LIFE) {
         mca_btl_vmshm_component_progress();
     }
     side_meet(side);
     REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_context.retired));
-    REQUIRE(0 == first->head_offset);
+    REQUIRE(0 == first->in.head_offset);
     OBJ_RELEASE(first);
     side_stop();
     return 0;
@@ -540,7 +540,7 @@ static int without_a_ring(struct side *side)
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(0 == side_losses && NULL == side->peer->out && 0 == completed);
+    REQUIRE(0 == side_losses && NULL == side->peer->out.ring && 0 == completed);
     mca_btl_vmshm_ring_give(arena, last, slots);
     while (0 == completed) {
         mca_btl_vmshm_component_progress();

@@ -62,7 +62,7 @@ static int cannot_follow(struct side *side)
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == side_losses && NULL == side->peer->in);
+    REQUIRE(1 == side_losses && NULL == side->peer->in.ring);
     nothing_can_be_mapped = false;
     side_meet(side);
     side_stop();
@@ -194,8 +194,8 @@ static int note_topic(const char *file, const char *name, int header, ...)
 static void prove_too_late(const struct side *side)
 {
     struct vmshm_address a = {
-        .format = VMSHM_FORMAT_VERSION, .vm = side->peer->vm, .slot = side->peer->slot,
-        .nonce = side->peer->nonce + 1, .generation = side->peer->generation, .epoch = side->peer->epoch,
+        .format = VMSHM_FORMAT_VERSION, .vm = side->peer->peer.vm, .slot = side->peer->peer.slot,
+        .nonce = side->peer->peer.nonce + 1, .generation = side->peer->peer.generation, .epoch = side->peer->peer.epoch,
     };
     const opal_proc_t proc = { .proc_flags = 0 };
     struct vmshm_error e;

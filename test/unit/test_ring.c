@@ -43,7 +43,7 @@ static int exchange(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(MANY == arrived && MANY == completed);
-    REQUIRE(opal_list_is_empty(&side->peer->pending) && 0 == side->peer->callbacks);
+    REQUIRE(opal_list_is_empty(&side->peer->out.pending) && 0 == side->peer->out.callbacks);
     side_meet(side);
     side_stop();
     return 0;
@@ -101,7 +101,7 @@ static int flood(struct side *side)
     for (uint64_t n = 0; n < 3000; ++n) {
         send_one(side, n, &seed);
     }
-    REQUIRE(!opal_list_is_empty(&side->peer->pending));
+    REQUIRE(!opal_list_is_empty(&side->peer->out.pending));
     REQUIRE(mca_btl_vmshm_context.arena.count <= side->max_windows);
     side_meet(side);
     while (completed < 3000) {
@@ -174,10 +174,10 @@ static int flood_bounded(struct side *side)
     for (uint64_t n = 0; n < FLOOD; ++n) {
         send_somehow(side, n);
     }
-    REQUIRE(side->peer->cells_out <= MCA_BTL_VMSHM_MOST_CELLS_OUT);
+    REQUIRE(side->peer->out.cells_out <= MCA_BTL_VMSHM_MOST_CELLS_OUT);
     REQUIRE(mca_btl_vmshm_context.arena.count <= 3);
     side_meet(side);
-    while (!opal_list_is_empty(&side->peer->pending)) {
+    while (!opal_list_is_empty(&side->peer->out.pending)) {
         mca_btl_vmshm_component_progress();
     }
     side_meet(side);
@@ -228,7 +228,7 @@ static int starve(struct side *side)
         REQUIRE(mca_btl_vmshm_send(&mca_btl_vmshm.super, side->peer, next, SIDE_TAG) >= 0);
     }
     side_tell(side, &n, sizeof n);
-    while (!opal_list_is_empty(&side->peer->pending)) {
+    while (!opal_list_is_empty(&side->peer->out.pending)) {
         mca_btl_vmshm_component_progress();
     }
     side_meet(side);
@@ -269,7 +269,7 @@ static int grow(struct side *side)
     start(side);
     side_connect(side);
     side_meet(side);
-    while (side->peer->out_slots < mca_btl_vmshm_context.ring_slots_max) {
+    while (side->peer->out.slots < mca_btl_vmshm_context.ring_slots_max) {
         REQUIRE(n < 100000);
         send_one(side, n++, &seed);
         mca_btl_vmshm_component_progress();
@@ -282,7 +282,7 @@ static int grow(struct side *side)
     while (completed < n) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(0 == side->peer->old_offset);
+    REQUIRE(0 == side->peer->out.old_offset);
     side_meet(side);
     side_stop();
     return 0;
@@ -303,8 +303,8 @@ static int follow(struct side *side)
     while (arrived < n) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(NULL != side->peer->in);
-    REQUIRE(side->peer->in_mask + 1 == mca_btl_vmshm_context.ring_slots_max);
+    REQUIRE(NULL != side->peer->in.ring);
+    REQUIRE(side->peer->in.mask + 1 == mca_btl_vmshm_context.ring_slots_max);
     side_meet(side);
     side_stop();
     return 0;
@@ -394,9 +394,9 @@ static int mimic(struct side *side)
 
         for (;;) {
             /* The position may have moved: what stands in the message depends on it. */
-            const uint64_t tail = side->peer->tail;
-            const uint32_t slots = 0 == side->peer->out_slots ? mca_btl_vmshm_context.ring_slots
-                                                              : side->peer->out_slots;
+            const uint64_t tail = side->peer->out.tail;
+            const uint32_t slots = 0 == side->peer->out.slots ? mca_btl_vmshm_context.ring_slots
+                                                              : side->peer->out.slots;
 
             memset(message, 0, sizeof message);
             for (uint64_t line = 1; VMSHM_SLOT_BYTES * line - 12 + 8 <= bytes; ++line) {

@@ -255,7 +255,7 @@ static int asks_for_parts(struct side *side)
     side_connect(side);
     tell_done(side);
     side_meet(side);
-    while (NULL == side->peer->in) {
+    while (NULL == side->peer->in.ring) {
         mca_btl_vmshm_component_progress();
     }
     for (unsigned int i = 0; i < MANY_PULLS; ++i) {
@@ -334,7 +334,7 @@ static int victim(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(side->peer));
-    REQUIRE(0 == strcmp(side->peer->broken_field, "chunk") && 0 == got);
+    REQUIRE(0 == strcmp(side->peer->peer.broken_field, "chunk") && 0 == got);
     side_meet(side);
     side_stop();
     return 0;
@@ -430,9 +430,9 @@ static int server(struct side *side)
         }
         mca_btl_vmshm_component_progress();
         REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
-        REQUIRE(NULL == side->peer->out && opal_list_is_empty(&side->peer->pending)
-                && 0 == side->peer->cells_out
-                && opal_list_is_empty(&side->peer->done) && 0 == c->working_count);
+        REQUIRE(NULL == side->peer->out.ring && opal_list_is_empty(&side->peer->out.pending)
+                && 0 == side->peer->out.cells_out
+                && opal_list_is_empty(&side->peer->out.done) && 0 == c->working_count);
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handle));
         /* Nothing is made for who is gone. */
         REQUIRE(NULL == mca_btl_vmshm_register_mem(&mca_btl_vmshm.super, side->peer, from,

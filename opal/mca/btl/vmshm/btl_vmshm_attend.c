@@ -54,27 +54,27 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
     OPAL_THREAD_LOCK(&endpoint->lock);
     (void) mca_btl_vmshm_entry_set(vmshm_rings_offset(), endpoint, 0);
     (void) mca_btl_vmshm_entry_set(vmshm_heads_offset(mca_btl_vmshm_header()), endpoint, 0);
-    if (NULL != endpoint->out) {
-        mca_btl_vmshm_reclaim_to(endpoint, endpoint->tail);
-        mca_btl_vmshm_ring_give(&c->arena, endpoint->out_offset, endpoint->out_slots);
-        endpoint->out = NULL;
-        endpoint->out_slots = 0;
-        free(endpoint->inflight);
-        endpoint->inflight = NULL;
-        free(endpoint->stale);
-        endpoint->stale = NULL;
-        endpoint->stales = 0;
+    if (NULL != endpoint->out.ring) {
+        mca_btl_vmshm_reclaim_to(endpoint, endpoint->out.tail);
+        mca_btl_vmshm_ring_give(&c->arena, endpoint->out.offset, endpoint->out.slots);
+        endpoint->out.ring = NULL;
+        endpoint->out.slots = 0;
+        free(endpoint->out.inflight);
+        endpoint->out.inflight = NULL;
+        free(endpoint->out.stale);
+        endpoint->out.stale = NULL;
+        endpoint->out.stales = 0;
     }
-    opal_list_join(&endpoint->done, opal_list_get_end(&endpoint->done), &endpoint->pending);
-    if (!opal_list_is_empty(&endpoint->done)) {
+    opal_list_join(&endpoint->out.done, opal_list_get_end(&endpoint->out.done), &endpoint->out.pending);
+    if (!opal_list_is_empty(&endpoint->out.done)) {
         mca_btl_vmshm_work_on(endpoint);
     }
     mca_btl_vmshm_next_cell_give(endpoint);
     mca_btl_vmshm_places_close(endpoint);
-    if (0 != endpoint->head_offset) {
-        mca_btl_vmshm_line_give(&c->arena, endpoint->head_offset);
-        endpoint->head_offset = 0;
-        endpoint->my_head = NULL;
+    if (0 != endpoint->in.head_offset) {
+        mca_btl_vmshm_line_give(&c->arena, endpoint->in.head_offset);
+        endpoint->in.head_offset = 0;
+        endpoint->in.my_head = NULL;
     }
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
@@ -85,7 +85,7 @@ static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
 {
     int left = 2 * VMSHM_RING_MAX_SLOTS, count = 1;
 
-    while (NULL != endpoint->in && count > 0 && left > 0) {
+    while (NULL != endpoint->in.ring && count > 0 && left > 0) {
         count = mca_btl_vmshm_poll(endpoint, left);
         left -= count;
     }
@@ -99,8 +99,8 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
 
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
     if (MCA_BTL_VMSHM_FATE_BROKEN == fate) {
-        opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->broken_field,
-                       endpoint->broken_why);
+        opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->peer.broken_field,
+                       endpoint->peer.broken_why);
     } else if (MCA_BTL_VMSHM_FATE_NO_RING == fate) {
         opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->arena.count,
                        c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / MCA_BTL_VMSHM_TICKS_PER_SECOND);
@@ -111,7 +111,7 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
         /* ob1 prints this line itself and ends the job: the peer is named even if the launcher
          * loses the help text, which 4.1.4's does now and then on its own node. */
         snprintf(line, sizeof line, "btl vmshm: lost %s: %s", name,
-                 MCA_BTL_VMSHM_FATE_BROKEN == fate ? endpoint->broken_why
+                 MCA_BTL_VMSHM_FATE_BROKEN == fate ? endpoint->peer.broken_why
                                                              : reason_of(endpoint));
         c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL,
                     vmshm_load_acquire(&endpoint->proc), line);
@@ -124,7 +124,7 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
     const opal_process_name_t said = {
-        .jobid = (uint32_t) (endpoint->name >> 32), .vpid = (uint32_t) endpoint->name,
+        .jobid = (uint32_t) (endpoint->peer.name >> 32), .vpid = (uint32_t) endpoint->peer.name,
     };
 
     return mca_btl_vmshm_is_connected(NULL == proc ? &said : &proc->proc_name);
@@ -135,25 +135,25 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
 static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t place = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->vm, endpoint->slot);
+    const uint64_t place = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->peer.vm, endpoint->peer.slot);
     bool present;
 
     /* Who retires an endpoint holds the lock: its verdict comes before or after this one. */
     pthread_mutex_lock(&c->table_lock);
     present = endpoint == c->table[place];
     if (present) {
-        vmshm_store_release(&endpoint->fate, MCA_BTL_VMSHM_FATE_ALIVE);
+        vmshm_store_release(&endpoint->peer.fate, MCA_BTL_VMSHM_FATE_ALIVE);
     }
     pthread_mutex_unlock(&c->table_lock);
     if (!present) {
         return false;
     }
     vmshm_fence_store_load();           /* see accuse() */
-    if (2 == vmshm_load_acquire(&endpoint->accused)) {
+    if (2 == vmshm_load_acquire(&endpoint->peer.accused)) {
         mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
         mca_btl_vmshm_alert();
     }
-    vmshm_store_relaxed(&c->unheard[endpoint->vm], 2);      /* its bell meanwhile */
+    vmshm_store_relaxed(&c->unheard[endpoint->peer.vm], 2);      /* its bell meanwhile */
     return true;
 }
 
@@ -188,7 +188,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     if (!mca_btl_vmshm_is_unread(endpoint)) {
         /* What it sent before it went is complete: deliver it, also from a ring that was not
          * found yet. */
-        if (NULL == endpoint->in) {
+        if (NULL == endpoint->in.ring) {
             mca_btl_vmshm_ring_accept(endpoint);
         }
         deliver_rest(endpoint);

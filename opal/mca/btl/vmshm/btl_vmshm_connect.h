@@ -21,7 +21,7 @@ static inline uint64_t *mca_btl_vmshm_own_entry(uint64_t table,
     const uint64_t control = mca_btl_vmshm_context.arena.windows[0].offset;
 
     return (uint64_t *) mca_btl_vmshm_at(control + table)
-           + vmshm_proc_index(mca_btl_vmshm_header(), peer->vm, peer->slot);
+           + vmshm_proc_index(mca_btl_vmshm_header(), peer->peer.vm, peer->peer.slot);
 }
 
 /* Enter the offset there, 0: nothing. False, and nothing was entered: the entry is for the next process of
@@ -34,7 +34,7 @@ static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
 {
     const struct vmshm_member *m = &mca_btl_vmshm_context.member;
 
-    return (const uint64_t *) mca_btl_vmshm_at(peer->control.offset + table)
+    return (const uint64_t *) mca_btl_vmshm_at(peer->peer.control.offset + table)
            + vmshm_proc_index(mca_btl_vmshm_header(), m->id.vm, m->slot);
 }
 

@@ -20,8 +20,8 @@ typedef struct mca_btl_vmshm_watch_t mca_btl_vmshm_watch_t;
 static inline void mca_btl_vmshm_watch_set(mca_btl_vmshm_watch_t *watch,
                                            mca_btl_vmshm_endpoint_t *endpoint)
 {
-    watch->word = &endpoint->in[endpoint->position & endpoint->in_mask].word;
-    watch->next = (uint32_t) (endpoint->position + 1);
+    watch->word = &endpoint->in.ring[endpoint->in.position & endpoint->in.mask].word;
+    watch->next = (uint32_t) (endpoint->in.position + 1);
     watch->idle = 0;
     watch->endpoint = endpoint;
 }

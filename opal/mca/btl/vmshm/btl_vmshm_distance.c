@@ -50,14 +50,14 @@ void mca_btl_vmshm_distance_clock(void)
 
 void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const uint64_t seen = endpoint->line_seen;
+    const uint64_t seen = endpoint->out.line_seen;
     uint64_t start, took, head;
 
-    if (NULL == endpoint->peer_head) {
+    if (NULL == endpoint->out.peer_head) {
         return;
     }
     start = ticks();
-    head = vmshm_load_acquire(&endpoint->peer_head->head);
+    head = vmshm_load_acquire(&endpoint->out.peer_head->head);
     /* The second reading waits for the load. */
     __asm__ __volatile__("" :: "r" (head) : "memory");
 #if defined(__SSE2__)
@@ -65,18 +65,18 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
 #endif
     took = ticks() - start;
     mca_btl_vmshm_head_seen(endpoint);
-    if (seen == endpoint->line_seen) {
+    if (seen == endpoint->out.line_seen) {
         return;                         /* it was in our cache: that says nothing */
     }
     if ((double) took * (double) vmshm_load_relaxed(&fs_per_tick)
         > 1e6 * (double) mca_btl_vmshm_context.far_ns) {
-        endpoint->far_votes += endpoint->far_votes < VOTES_MOST;
+        endpoint->out.far_votes += endpoint->out.far_votes < VOTES_MOST;
     } else {
-        endpoint->far_votes -= endpoint->far_votes > 0;
+        endpoint->out.far_votes -= endpoint->out.far_votes > 0;
     }
-    if (VOTES_MOST == endpoint->far_votes) {
-        endpoint->far = true;
-    } else if (0 == endpoint->far_votes) {
-        endpoint->far = false;
+    if (VOTES_MOST == endpoint->out.far_votes) {
+        endpoint->out.far = true;
+    } else if (0 == endpoint->out.far_votes) {
+        endpoint->out.far = false;
     }
 }

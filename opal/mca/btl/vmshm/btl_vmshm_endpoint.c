@@ -16,22 +16,22 @@ static void endpoint_construct(mca_btl_vmshm_endpoint_t *endpoint)
            sizeof *endpoint - sizeof endpoint->super);
     OBJ_CONSTRUCT(&endpoint->retired_item, opal_list_item_t);
     OBJ_CONSTRUCT(&endpoint->lock, opal_mutex_t);
-    OBJ_CONSTRUCT(&endpoint->pending, opal_list_t);
-    OBJ_CONSTRUCT(&endpoint->done, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->out.pending, opal_list_t);
+    OBJ_CONSTRUCT(&endpoint->out.done, opal_list_t);
 }
 
 static void endpoint_destruct(mca_btl_vmshm_endpoint_t *endpoint)
 {
     OBJ_DESTRUCT(&endpoint->retired_item);
     OBJ_DESTRUCT(&endpoint->lock);
-    OBJ_DESTRUCT(&endpoint->pending);
-    OBJ_DESTRUCT(&endpoint->done);
+    OBJ_DESTRUCT(&endpoint->out.pending);
+    OBJ_DESTRUCT(&endpoint->out.done);
     if (NULL != endpoint->streams) {
         OBJ_RELEASE(endpoint->streams);
     }
-    free(endpoint->inflight);
-    free(endpoint->stale);
-    free(endpoint->grown);
+    free(endpoint->out.inflight);
+    free(endpoint->out.stale);
+    free(endpoint->peer.grown);
 }
 
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_endpoint_t, opal_list_item_t, endpoint_construct,
@@ -48,8 +48,8 @@ static bool is_present(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     struct vmshm_proc proc;
 
-    return vmshm_peer_read(&mca_btl_vmshm_context.member, endpoint->vm, endpoint->slot, &proc)
-           && proc.generation == endpoint->generation;
+    return vmshm_peer_read(&mca_btl_vmshm_context.member, endpoint->peer.vm, endpoint->peer.slot, &proc)
+           && proc.generation == endpoint->peer.generation;
 }
 
 /* A window the peer has grown by. The poller and a sender may both come here; entries are only ever
@@ -61,21 +61,21 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
     struct vmshm_error e;
     uint32_t index;
 
-    if (0 == endpoint->control.length || !is_present(endpoint)) {
+    if (0 == endpoint->peer.control.length || !is_present(endpoint)) {
         return false;                   /* what stands in the table is not its any more */
     }
-    if (NULL == endpoint->grown) {
-        endpoint->grown = calloc(MCA_BTL_VMSHM_MAX_WINDOWS - 1, sizeof *endpoint->grown);
-        if (NULL == endpoint->grown) {
+    if (NULL == endpoint->peer.grown) {
+        endpoint->peer.grown = calloc(MCA_BTL_VMSHM_MAX_WINDOWS - 1, sizeof *endpoint->peer.grown);
+        if (NULL == endpoint->peer.grown) {
             vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "windows of a peer", "out of memory");
             mca_btl_vmshm_unmapped(endpoint, &e);
             return false;
         }
     }
-    if (endpoint->grown_count == MCA_BTL_VMSHM_MAX_WINDOWS - 1) {
+    if (endpoint->peer.grown_count == MCA_BTL_VMSHM_MAX_WINDOWS - 1) {
         return false;
     }
-    index = vmshm_reader_find(&c->member, endpoint->vm, endpoint->slot, offset, length, &w, &e);
+    index = vmshm_reader_find(&c->member, endpoint->peer.vm, endpoint->peer.slot, offset, length, &w, &e);
     if (VMSHM_NO_WINDOW == index) {
         if (VMSHM_ERR_PEER != e.code) {
             mca_btl_vmshm_unmapped(endpoint, &e);
@@ -83,22 +83,22 @@ static bool add_grown(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint6
         return false;
     }
     if (!is_present(endpoint)) {
-        vmshm_reader_leave(&c->member, endpoint->vm, index);    /* another process's, perhaps */
+        vmshm_reader_leave(&c->member, endpoint->peer.vm, index);    /* another process's, perhaps */
         return false;
     }
-    endpoint->grown[endpoint->grown_count] = (mca_btl_vmshm_mapped_t) {
+    endpoint->peer.grown[endpoint->peer.grown_count] = (mca_btl_vmshm_mapped_t) {
         .offset = w.offset, .length = w.length, .index = index,
     };
-    vmshm_store_release(&endpoint->grown_count, endpoint->grown_count + 1);
+    vmshm_store_release(&endpoint->peer.grown_count, endpoint->peer.grown_count + 1);
     return true;
 }
 
 static bool is_known(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t length)
 {
-    bool found = is_inside(offset, length, &endpoint->control);
+    bool found = is_inside(offset, length, &endpoint->peer.control);
 
-    for (uint32_t i = 0; !found && i < vmshm_load_acquire(&endpoint->grown_count); ++i) {
-        found = is_inside(offset, length, &endpoint->grown[i]);
+    for (uint32_t i = 0; !found && i < vmshm_load_acquire(&endpoint->peer.grown_count); ++i) {
+        found = is_inside(offset, length, &endpoint->peer.grown[i]);
     }
     return found;
 }
@@ -135,22 +135,22 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
 
     roster_remove(c->hot, &c->hot_count, endpoint);
     roster_remove(c->cold, &c->cold_count, endpoint);
-    endpoint->in = NULL;
+    endpoint->in.ring = NULL;
     /* A sender may be looking at the peer's head. */
     OPAL_THREAD_LOCK(&endpoint->lock);
     pthread_mutex_lock(&c->table_lock);
     if (NULL != endpoint->streams) {
         endpoint->streams->channel_in = NULL;
     }
-    endpoint->peer_head = NULL;
-    if (0 != endpoint->control.length) {
-        vmshm_reader_leave(&c->member, endpoint->vm, endpoint->control.index);
+    endpoint->out.peer_head = NULL;
+    if (0 != endpoint->peer.control.length) {
+        vmshm_reader_leave(&c->member, endpoint->peer.vm, endpoint->peer.control.index);
     }
-    for (uint32_t i = 0; i < endpoint->grown_count; ++i) {
-        vmshm_reader_leave(&c->member, endpoint->vm, endpoint->grown[i].index);
+    for (uint32_t i = 0; i < endpoint->peer.grown_count; ++i) {
+        vmshm_reader_leave(&c->member, endpoint->peer.vm, endpoint->peer.grown[i].index);
     }
-    endpoint->control.length = 0;       /* nothing is inside of it */
-    vmshm_store_release(&endpoint->grown_count, 0);
+    endpoint->peer.control.length = 0;       /* nothing is inside of it */
+    vmshm_store_release(&endpoint->peer.grown_count, 0);
     endpoint->attended = true;
     pthread_mutex_unlock(&c->table_lock);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
@@ -160,7 +160,7 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *end
                              uint64_t offset)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t at = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->vm, endpoint->slot);
+    const uint64_t at = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->peer.vm, endpoint->peer.slot);
     bool present;
 
     pthread_mutex_lock(&c->table_lock);
@@ -191,13 +191,13 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(const struct vmshm_address *a, ui
         vmshm_reader_leave(&c->member, a->vm, index);
         return NULL;
     }
-    endpoint->vm = a->vm;
-    endpoint->slot = a->slot;
-    endpoint->generation = a->generation;
-    endpoint->nonce = a->nonce;
-    endpoint->epoch = a->epoch;
-    endpoint->name = proc.name;
-    endpoint->control = (mca_btl_vmshm_mapped_t) { w.offset, w.length, index };
+    endpoint->peer.vm = a->vm;
+    endpoint->peer.slot = a->slot;
+    endpoint->peer.generation = a->generation;
+    endpoint->peer.nonce = a->nonce;
+    endpoint->peer.epoch = a->epoch;
+    endpoint->peer.name = proc.name;
+    endpoint->peer.control = (mca_btl_vmshm_mapped_t) { w.offset, w.length, index };
     pthread_mutex_lock(&c->table_lock);
     if (NULL != before) {
         /* The slot was handed out again: its earlier process is no more. Our ring towards that one,
@@ -228,9 +228,9 @@ static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, str
     }
     at = vmshm_proc_index(mca_btl_vmshm_header(), a->vm, a->slot);
     endpoint = c->table[at];
-    if (NULL == endpoint || endpoint->nonce != a->nonce) {
+    if (NULL == endpoint || endpoint->peer.nonce != a->nonce) {
         endpoint = make_endpoint(a, at, e);
-    } else if (endpoint->generation != a->generation || endpoint->epoch != a->epoch) {
+    } else if (endpoint->peer.generation != a->generation || endpoint->peer.epoch != a->epoch) {
         /* A nonce is never used twice: the same process, and its tables were overwritten. */
         vmshm_fail(e, VMSHM_ERR_PEER, c->member.segment.path, "process", "VM %u, slot %u: its "
                    "generation or epoch changed while it runs", a->vm, a->slot);

@@ -38,24 +38,40 @@ enum {
     MCA_BTL_VMSHM_FATE_BROKEN           /* what it wrote is not what the format allows */
 };
 
-/* A peer process, known by Open MPI (add_procs), or heard (its ring was found), or both. */
-struct mca_btl_base_endpoint_t {
-    opal_list_item_t super;             /* in context.working while it has something to do */
-    bool working;                       /* context.lock; read without */
-    opal_list_item_t retired_item;      /* in context.retired when its process is no more */
-    opal_mutex_t lock;                  /* the sender's half */
+/* Who a peer is, what became of it, which of its windows this process reads. */
+struct mca_btl_vmshm_peer_t {
+    /* Written before others see the endpoint. */
+    uint32_t vm;
+    uint32_t slot;
+    uint32_t generation;
+    uint64_t nonce;
+    uint64_t epoch;
+    uint64_t name;                      /* Open MPI's process name, as the peer says it */
 
-    /* The sender's half: our ring towards the peer. */
-    struct vmshm_slot *out;             /* NULL until the first message */
+    /* Any thread; the first verdict holds: mca_btl_vmshm_fate_set(). */
+    int32_t fate;                       /* once it is not alive it stays as it is, but for silence */
+    int32_t accused;                    /* 1: the two below are being written, 2: they were */
+    const char *broken_field;           /* with FATE_BROKEN */
+    const char *broken_why;
+
+    /* Under the table lock; the poller alone takes away. */
+    mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
+    mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
+    uint32_t grown_count;
+};
+typedef struct mca_btl_vmshm_peer_t mca_btl_vmshm_peer_t;
+
+/* The sender's half: our ring towards the peer. Written under the endpoint's lock. */
+struct mca_btl_vmshm_out_t {
+    struct vmshm_slot *ring;            /* NULL until the first message */
     uint64_t tail;                      /* position of the next message */
     uint64_t head;                      /* as last read from the peer */
-    uint32_t out_mask;
-    uint32_t out_slots;
+    uint32_t mask;
+    uint32_t slots;
     const struct vmshm_head *peer_head; /* NULL until the peer has found the ring */
-    mca_btl_vmshm_inflight_t *inflight; /* [out_slots] */
-    bool *stale;                        /* [out_slots]: not the word of the last lap stands there */
+    mca_btl_vmshm_inflight_t *inflight; /* [slots] */
+    bool *stale;                        /* [slots]: not the word of the last lap stands there */
     uint32_t stales;                    /* how many of these are true */
-    uint64_t ack;                       /* as of the peer's last message; the poller writes it */
     uint64_t next_cell;                 /* for the next eager message, its lines ours already, or 0 */
     uint32_t cells_sent;                /* since the start: the distance is timed now and then */
     uint32_t cells_out;                 /* of these, not taken back yet */
@@ -63,46 +79,46 @@ struct mca_btl_base_endpoint_t {
     uint8_t far_votes;
     uint64_t line_seen;                 /* the sum of what stood in the peer's head, last time read */
     uint32_t callbacks;                 /* fragments in flight that must be completed */
-    uint64_t out_offset;                /* of the ring */
+    uint64_t offset;                    /* of the ring */
     uint64_t old_offset;                /* of the ring before this one, 0: none to take back */
     uint32_t old_slots;
     uint64_t old_last;                  /* position of the switch to the present one */
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
     bool pending_cells;                 /* one of them may have a cell */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
-    uint64_t messages;                  /* sent so far */
+    uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
+    uint64_t messages;                  /* sent so far; the monitor reads them */
     uint64_t bytes;
+};
+typedef struct mca_btl_vmshm_out_t mca_btl_vmshm_out_t;
 
-    /* The receiver's half: the peer's ring towards us. */
-    const struct vmshm_slot *in;        /* NULL until found */
+/* The receiver's half: the peer's ring towards us. Written by the poller; senders read how far it came. */
+struct mca_btl_vmshm_in_t {
+    const struct vmshm_slot *ring;      /* NULL until found */
     uint64_t position;                  /* of the next message */
-    uint32_t in_mask;
+    uint32_t mask;
     uint32_t taking;                    /* polls, one within the other, that take from it */
     struct vmshm_head *my_head;
     uint64_t consumed;                  /* what my_head says */
-    size_t unshown;                     /* bytes taken since then */
+    uint64_t ack;                       /* how far the peer read our ring, as of its last message */
+    size_t unshown;                     /* bytes taken since my_head was written */
     uint64_t head_offset;
+};
+typedef struct mca_btl_vmshm_in_t mca_btl_vmshm_in_t;
 
-    mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first */
-
-    /* Who it is. */
-    uint32_t vm;
-    uint32_t slot;
-    uint32_t generation;
-    uint64_t nonce;
-    uint64_t epoch;
-    uint64_t name;                      /* Open MPI's process name */
-    opal_proc_t *proc;                  /* NULL until add_procs */
-    int32_t fate;                       /* once it is not alive it stays as it is, but for silence */
-    int32_t accused;                    /* 1: the two below are being written, 2: they were */
-    const char *broken_field;           /* with FATE_BROKEN */
-    const char *broken_why;
-    uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
-    bool attended;                      /* its fate was acted upon; endpoint lock */
-    bool untold;                        /* but not told: it is not connected. The poller's */
-    mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
-    mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
-    uint32_t grown_count;
+/* A peer process, known by Open MPI (add_procs), or heard (its ring was found), or both. */
+struct mca_btl_base_endpoint_t {
+    opal_list_item_t super;             /* in context.working while it has something to do */
+    bool working;                       /* context.lock; read without */
+    opal_list_item_t retired_item;      /* in context.retired when its process is no more; the table lock */
+    opal_mutex_t lock;
+    mca_btl_vmshm_out_t out;
+    mca_btl_vmshm_in_t in;
+    mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first; the lock */
+    mca_btl_vmshm_peer_t peer;
+    opal_proc_t *proc;                  /* NULL until add_procs; the connect lock */
+    bool attended;                      /* its fate was acted upon; the lock */
+    bool untold;                        /* but not told: it is not connected. The poller */
 };
 typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
@@ -110,7 +126,7 @@ typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
 /* What was read to judge, and what the peer wrote before, is seen by who sees the verdict. */
 static inline int32_t mca_btl_vmshm_fate(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return vmshm_load_acquire(&endpoint->fate);
+    return vmshm_load_acquire(&endpoint->peer.fate);
 }
 
 static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoint)
@@ -129,15 +145,15 @@ static inline void mca_btl_vmshm_fate_set(mca_btl_vmshm_endpoint_t *endpoint, in
 {
     int32_t expected = MCA_BTL_VMSHM_FATE_ALIVE;
 
-    (void) vmshm_compare_exchange(&endpoint->fate, &expected, fate);
+    (void) vmshm_compare_exchange(&endpoint->peer.fate, &expected, fate);
 }
 
 /* So much was sent. Endpoint lock held; the monitor reads it. */
 static inline void mca_btl_vmshm_count(mca_btl_vmshm_endpoint_t *endpoint, uint32_t messages,
                                        size_t bytes)
 {
-    vmshm_store_relaxed(&endpoint->messages, endpoint->messages + messages);
-    vmshm_store_relaxed(&endpoint->bytes, endpoint->bytes + bytes);
+    vmshm_store_relaxed(&endpoint->out.messages, endpoint->out.messages + messages);
+    vmshm_store_relaxed(&endpoint->out.bytes, endpoint->out.bytes + bytes);
 }
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);

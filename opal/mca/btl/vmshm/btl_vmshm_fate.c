@@ -11,16 +11,16 @@ int mca_btl_vmshm_fate_look(const mca_btl_vmshm_endpoint_t *endpoint)
     const struct vmshm_segment *s = &c->member.segment;
     struct vmshm_proc proc;
 
-    if (VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(s, endpoint->vm)->mark)) {
+    if (VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(s, endpoint->peer.vm)->mark)) {
         return MCA_BTL_VMSHM_FATE_MARKED;
     }
-    if (vmshm_load_acquire(&vmshm_section_of(s, endpoint->vm)->epoch) != endpoint->epoch) {
+    if (vmshm_load_acquire(&vmshm_section_of(s, endpoint->peer.vm)->epoch) != endpoint->peer.epoch) {
         return MCA_BTL_VMSHM_FATE_REBOOTED;
     }
-    if (vmshm_peer_read(&c->member, endpoint->vm, endpoint->slot, &proc)) {
+    if (vmshm_peer_read(&c->member, endpoint->peer.vm, endpoint->peer.slot, &proc)) {
         /* A slot that was handed out again: a process that died without order and was replaced
          * within a tick is its launcher's to notice. */
-        if (proc.generation != endpoint->generation || VMSHM_PROC_LEFT == proc.state) {
+        if (proc.generation != endpoint->peer.generation || VMSHM_PROC_LEFT == proc.state) {
             return MCA_BTL_VMSHM_FATE_LEFT;
         }
         if (VMSHM_PROC_LIVE != proc.state) {
@@ -37,9 +37,9 @@ bool mca_btl_vmshm_is_overwritten(const mca_btl_vmshm_endpoint_t *endpoint)
     for (int looks = 0; looks < 2; ++looks) {
         struct vmshm_proc proc;
 
-        if (!vmshm_peer_read(&mca_btl_vmshm_context.member, endpoint->vm, endpoint->slot, &proc)
+        if (!vmshm_peer_read(&mca_btl_vmshm_context.member, endpoint->peer.vm, endpoint->peer.slot, &proc)
             || VMSHM_PROC_LIVE != proc.state
-            || (proc.generation == endpoint->generation) == (proc.nonce == endpoint->nonce)) {
+            || (proc.generation == endpoint->peer.generation) == (proc.nonce == endpoint->peer.nonce)) {
             return false;
         }
     }
@@ -51,10 +51,10 @@ void mca_btl_vmshm_accuse(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
 {
     int32_t expected = 0;
 
-    if (vmshm_compare_exchange(&endpoint->accused, &expected, 1)) {
-        endpoint->broken_field = field;
-        endpoint->broken_why = why;
-        vmshm_store_release(&endpoint->accused, 2);
+    if (vmshm_compare_exchange(&endpoint->peer.accused, &expected, 1)) {
+        endpoint->peer.broken_field = field;
+        endpoint->peer.broken_why = why;
+        vmshm_store_release(&endpoint->peer.accused, 2);
         vmshm_fence_store_load();       /* of this one and forgive_silence() one sees the other's store */
         mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
         mca_btl_vmshm_alert();

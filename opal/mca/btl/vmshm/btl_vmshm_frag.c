@@ -108,9 +108,9 @@ int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descripto
 
 void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    if (0 != endpoint->next_cell) {
-        mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.arena, endpoint->next_cell,
+    if (0 != endpoint->out.next_cell) {
+        mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.arena, endpoint->out.next_cell,
                                 MCA_BTL_VMSHM_CELL_EAGER);
-        endpoint->next_cell = 0;
+        endpoint->out.next_cell = 0;
     }
 }

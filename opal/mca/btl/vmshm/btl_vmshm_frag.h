@@ -36,15 +36,15 @@ OBJ_CLASS_DECLARATION(mca_btl_vmshm_frag_t);
 /* May the peer have another cell? Endpoint lock held. */
 static inline bool mca_btl_vmshm_may_have_cell(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return endpoint->cells_out < MCA_BTL_VMSHM_MOST_CELLS_OUT
-           && endpoint->callbacks < MCA_BTL_VMSHM_MOST_FRAGMENTS_OUT;
+    return endpoint->out.cells_out < MCA_BTL_VMSHM_MOST_CELLS_OUT
+           && endpoint->out.callbacks < MCA_BTL_VMSHM_MOST_FRAGMENTS_OUT;
 }
 
 /* May a fragment that is made now stand in a cell? What waits behind others would only hold it: a rank that
  * does not receive must not have all the windows. Endpoint lock held. */
 static inline bool mca_btl_vmshm_belongs_in_cell(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return opal_list_is_empty((opal_list_t *) &endpoint->pending)
+    return opal_list_is_empty((opal_list_t *) &endpoint->out.pending)
            && mca_btl_vmshm_may_have_cell(endpoint);
 }
 

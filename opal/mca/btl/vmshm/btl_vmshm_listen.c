@@ -34,7 +34,7 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
     /* Stored last, when the slots were ready. */
     to = vmshm_load_acquire(&shared->to);
     vmshm_copy_in(&ring, shared, sizeof ring);
-    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->nonce
+    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->peer.nonce
         || to != mca_btl_vmshm_context.member.nonce) {
         *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
         return false;
@@ -48,25 +48,25 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
         *why = "it does not end in a window of the peer";
         return false;
     }
-    endpoint->in = (const struct vmshm_slot *) (shared + 1);
-    endpoint->in_mask = ring.slots - 1;
-    endpoint->position = ring.first;
+    endpoint->in.ring = (const struct vmshm_slot *) (shared + 1);
+    endpoint->in.mask = ring.slots - 1;
+    endpoint->in.position = ring.first;
     return true;
 }
 
 bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                uint64_t first, const char **why)
 {
-    const uint32_t mask = endpoint->in_mask;
+    const uint32_t mask = endpoint->in.mask;
 
-    if (!take_ring(endpoint, offset, why) || first != endpoint->position) {
+    if (!take_ring(endpoint, offset, why) || first != endpoint->in.position) {
         if (NULL == *why) {
             *why = "the ring it switches to is not one from the peer to this process";
         }
         return false;
     }
     /* A circle of rings would be followed for ever. */
-    if (endpoint->in_mask <= mask) {
+    if (endpoint->in.mask <= mask) {
         *why = "the ring it switches to is not larger";
         return false;
     }
@@ -110,33 +110,33 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     if (0 == offset || mca_btl_vmshm_is_unread(endpoint)) {
         return;
     }
-    if (alive && 0 == endpoint->head_offset) {
-        endpoint->head_offset = mca_btl_vmshm_line_take(&c->arena);
+    if (alive && 0 == endpoint->in.head_offset) {
+        endpoint->in.head_offset = mca_btl_vmshm_line_take(&c->arena);
     }
-    if ((alive && 0 == endpoint->head_offset) || !take_ring(endpoint, offset, &why)) {
+    if ((alive && 0 == endpoint->in.head_offset) || !take_ring(endpoint, offset, &why)) {
         if (NULL != why) {
             mca_btl_vmshm_peer_broken(endpoint, "ring", why);
-        } else if (alive && 0 == endpoint->head_offset) {
-            look_again(endpoint->vm);   /* out of memory: try again */
+        } else if (alive && 0 == endpoint->in.head_offset) {
+            look_again(endpoint->peer.vm);   /* out of memory: try again */
         }
         return;
     }
     /* Who is gone reads no head. The entry in the table may be for the next process of its slot. */
-    endpoint->my_head = 0 == endpoint->head_offset ? &nobodys_head
-                                                   : mca_btl_vmshm_at(endpoint->head_offset);
+    endpoint->in.my_head = 0 == endpoint->in.head_offset ? &nobodys_head
+                                                   : mca_btl_vmshm_at(endpoint->in.head_offset);
     /* The line may have been another's head: for whom it counts comes last. */
-    vmshm_store_relaxed(&endpoint->consumed, endpoint->position);
-    vmshm_store_relaxed(&endpoint->my_head->head, endpoint->position);
-    vmshm_store_relaxed(&endpoint->my_head->chunks, 0);
-    vmshm_store_release(&endpoint->my_head->from, endpoint->nonce);
+    vmshm_store_relaxed(&endpoint->in.consumed, endpoint->in.position);
+    vmshm_store_relaxed(&endpoint->in.my_head->head, endpoint->in.position);
+    vmshm_store_relaxed(&endpoint->in.my_head->chunks, 0);
+    vmshm_store_release(&endpoint->in.my_head->from, endpoint->peer.nonce);
     if (!roster_add(endpoint)) {
-        endpoint->in = NULL;
-        look_again(endpoint->vm);
+        endpoint->in.ring = NULL;
+        look_again(endpoint->peer.vm);
         return;
     }
     if (alive) {
         (void) mca_btl_vmshm_entry_set(vmshm_heads_offset(mca_btl_vmshm_header()), endpoint,
-                                       endpoint->head_offset);
+                                       endpoint->in.head_offset);
     }
 }
 
@@ -199,8 +199,8 @@ static bool is_heard(uint32_t vm, uint32_t slot)
         mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
     const struct vmshm_proc *proc = vmshm_proc_of(&c->member.segment, vm, slot);
 
-    return NULL != endpoint && NULL != endpoint->in
-           && vmshm_load_acquire(&proc->generation) == endpoint->generation;
+    return NULL != endpoint && NULL != endpoint->in.ring
+           && vmshm_load_acquire(&proc->generation) == endpoint->peer.generation;
 }
 
 void mca_btl_vmshm_listen(uint32_t vm)
@@ -243,7 +243,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
         if (NULL == endpoint && VMSHM_ERR_PEER != e.code && VMSHM_ERR_USER != e.code) {
             mca_btl_vmshm_unmapped(NULL, &e);   /* its messages would wait for ever */
         }
-        if (NULL != endpoint && NULL == endpoint->in
+        if (NULL != endpoint && NULL == endpoint->in.ring
             && mca_btl_vmshm_is_alive(endpoint)) {
             mca_btl_vmshm_ring_accept(endpoint);
         }

@@ -101,10 +101,10 @@ static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
     bool in_cell;
 
     OPAL_THREAD_LOCK(&endpoint->lock);
-    if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
+    if (NULL != endpoint->out.ring && endpoint->out.tail != endpoint->out.head) {
         mca_btl_vmshm_reclaim_acked(endpoint);
     }
-    if (NULL != endpoint->out && endpoint->tail != endpoint->head) {
+    if (NULL != endpoint->out.ring && endpoint->out.tail != endpoint->out.head) {
         mca_btl_vmshm_reclaim(endpoint);
     }
     in_cell = mca_btl_vmshm_belongs_in_cell(endpoint);
@@ -154,12 +154,12 @@ static void dump_endpoint(const mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
     opal_output(0, "btl vmshm: peer %s: out %s, %u slots, tail %lu, head %lu, %lu waiting, "
                 "%u unconfirmed; in %s, position %lu; sent %lu messages, %lu bytes; fate %d",
-                name, NULL == endpoint->out ? "none" : "open", endpoint->out_slots,
-                (unsigned long) endpoint->tail, (unsigned long) endpoint->head,
-                (unsigned long) opal_list_get_size((opal_list_t *) &endpoint->pending),
-                endpoint->callbacks, NULL == endpoint->in ? "none" : "open",
-                (unsigned long) endpoint->position, (unsigned long) endpoint->messages,
-                (unsigned long) endpoint->bytes, (int) mca_btl_vmshm_fate(endpoint));
+                name, NULL == endpoint->out.ring ? "none" : "open", endpoint->out.slots,
+                (unsigned long) endpoint->out.tail, (unsigned long) endpoint->out.head,
+                (unsigned long) opal_list_get_size((opal_list_t *) &endpoint->out.pending),
+                endpoint->out.callbacks, NULL == endpoint->in.ring ? "none" : "open",
+                (unsigned long) endpoint->in.position, (unsigned long) endpoint->out.messages,
+                (unsigned long) endpoint->out.bytes, (int) mca_btl_vmshm_fate(endpoint));
 }
 
 static void mca_btl_vmshm_dump(struct mca_btl_base_module_t *btl,

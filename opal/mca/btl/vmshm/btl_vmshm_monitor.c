@@ -48,8 +48,8 @@ static void count_silence(void)
 void mca_btl_vmshm_count_sent(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t *messages,
                        uint64_t *bytes)
 {
-    *messages += vmshm_load_relaxed(&endpoint->messages);
-    *bytes += vmshm_load_relaxed(&endpoint->bytes);
+    *messages += vmshm_load_relaxed(&endpoint->out.messages);
+    *bytes += vmshm_load_relaxed(&endpoint->out.bytes);
 }
 
 /* For those who look with `vmshmctl show`. */
@@ -118,7 +118,7 @@ static void tick(unsigned int count)
         }
         fate = mca_btl_vmshm_fate_look(endpoint);
         if (MCA_BTL_VMSHM_FATE_ALIVE == fate
-            && mca_btl_vmshm_is_silent_for(endpoint->vm, c->silence_limit)) {
+            && mca_btl_vmshm_is_silent_for(endpoint->peer.vm, c->silence_limit)) {
             fate = MCA_BTL_VMSHM_FATE_SILENT;
         }
         if (mca_btl_vmshm_is_overwritten(endpoint)) {
@@ -127,8 +127,8 @@ static void tick(unsigned int count)
         } else if (MCA_BTL_VMSHM_FATE_ALIVE != fate) {
             mca_btl_vmshm_fate_set(endpoint, fate);
             mca_btl_vmshm_alert();
-        } else if (mca_btl_vmshm_is_silent_for(endpoint->vm, c->silence_warning)
-                   && !vmshm_load_relaxed(&c->silence_noted[endpoint->vm])) {
+        } else if (mca_btl_vmshm_is_silent_for(endpoint->peer.vm, c->silence_warning)
+                   && !vmshm_load_relaxed(&c->silence_noted[endpoint->peer.vm])) {
             mca_btl_vmshm_alert();
         }
     }

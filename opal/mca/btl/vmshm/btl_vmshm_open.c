@@ -42,7 +42,7 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
         vmshm_store_relaxed(&slot[p & (slots - 1)].word, VMSHM_SLOT_CLEAR(p));
     }
     /* A peer that loaded this offset long ago may look now: that the ring is for it comes last. */
-    vmshm_store_release(&ring->to, endpoint->nonce);
+    vmshm_store_release(&ring->to, endpoint->peer.nonce);
     return offset;
 }
 
@@ -52,9 +52,9 @@ static void await_memory(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_context.ticks);
 
-    if (0 == endpoint->no_ring_since) {
-        endpoint->no_ring_since = now;
-    } else if (now - endpoint->no_ring_since >= MCA_BTL_VMSHM_NO_RING_TICKS) {
+    if (0 == endpoint->out.no_ring_since) {
+        endpoint->out.no_ring_since = now;
+    } else if (now - endpoint->out.no_ring_since >= MCA_BTL_VMSHM_NO_RING_TICKS) {
         mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_NO_RING);
         mca_btl_vmshm_alert();
     }
@@ -74,25 +74,25 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
         await_memory(endpoint);
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
-    endpoint->no_ring_since = 0;
-    endpoint->inflight = calloc(slots, sizeof *endpoint->inflight);
-    endpoint->stale = calloc(slots, sizeof *endpoint->stale);
+    endpoint->out.no_ring_since = 0;
+    endpoint->out.inflight = calloc(slots, sizeof *endpoint->out.inflight);
+    endpoint->out.stale = calloc(slots, sizeof *endpoint->out.stale);
     /* The ring must be complete before its offset is seen, the offset before the bell. */
-    if (NULL == endpoint->inflight || NULL == endpoint->stale
+    if (NULL == endpoint->out.inflight || NULL == endpoint->out.stale
         || !mca_btl_vmshm_entry_set(vmshm_rings_offset(), endpoint, offset)) {
-        free(endpoint->inflight);
-        free(endpoint->stale);
-        endpoint->inflight = NULL;
-        endpoint->stale = NULL;
+        free(endpoint->out.inflight);
+        free(endpoint->out.stale);
+        endpoint->out.inflight = NULL;
+        endpoint->out.stale = NULL;
         mca_btl_vmshm_ring_give(&c->arena, offset, slots);
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
-    endpoint->stales = 0;
-    endpoint->out_offset = offset;
-    endpoint->out_slots = slots;
-    endpoint->out_mask = slots - 1;
-    endpoint->out = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
-    vmshm_ring_bell(&c->member, endpoint->vm, endpoint->slot);
+    endpoint->out.stales = 0;
+    endpoint->out.offset = offset;
+    endpoint->out.slots = slots;
+    endpoint->out.mask = slots - 1;
+    endpoint->out.ring = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
+    vmshm_ring_bell(&c->member, endpoint->peer.vm, endpoint->peer.slot);
     return OPAL_SUCCESS;
 }
 
@@ -100,8 +100,8 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
 static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint32_t old_slots = endpoint->out_slots, old_mask = endpoint->out_mask;
-    const uint64_t old_offset = endpoint->out_offset, last = endpoint->tail;
+    const uint32_t old_slots = endpoint->out.slots, old_mask = endpoint->out.mask;
+    const uint64_t old_offset = endpoint->out.offset, last = endpoint->out.tail;
     const uint32_t wanted = old_slots < BUSY_SLOTS ? BUSY_SLOTS : old_slots * 4;
     const uint32_t slots = wanted < c->ring_slots_max ? wanted : c->ring_slots_max;
     mca_btl_vmshm_inflight_t *inflight;
@@ -109,8 +109,8 @@ static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     bool *stale;
 
     /* One switch at a time: the last one must have been consumed. */
-    if (slots <= old_slots || 0 != endpoint->old_offset
-        || endpoint->tail - endpoint->head >= old_slots) {
+    if (slots <= old_slots || 0 != endpoint->out.old_offset
+        || endpoint->out.tail - endpoint->out.head >= old_slots) {
         return false;
     }
     inflight = calloc(slots, sizeof *inflight);
@@ -125,21 +125,21 @@ static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_ring_publish(endpoint, VMSHM_SLOT_SWITCH, 1, VMSHM_SLOT_HEAD_BYTES, sizeof offset,
                                0);
 
-    for (uint64_t p = endpoint->head; p < last; ++p) {
-        inflight[p & (slots - 1)] = endpoint->inflight[p & old_mask];
+    for (uint64_t p = endpoint->out.head; p < last; ++p) {
+        inflight[p & (slots - 1)] = endpoint->out.inflight[p & old_mask];
     }
-    free(endpoint->inflight);
-    endpoint->inflight = inflight;
-    free(endpoint->stale);
-    endpoint->stale = stale;
-    endpoint->stales = 0;
-    endpoint->old_offset = old_offset;
-    endpoint->old_slots = old_slots;
-    endpoint->old_last = last;
-    endpoint->out_offset = offset;
-    endpoint->out_slots = slots;
-    endpoint->out_mask = slots - 1;
-    endpoint->out = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
+    free(endpoint->out.inflight);
+    endpoint->out.inflight = inflight;
+    free(endpoint->out.stale);
+    endpoint->out.stale = stale;
+    endpoint->out.stales = 0;
+    endpoint->out.old_offset = old_offset;
+    endpoint->out.old_slots = old_slots;
+    endpoint->out.old_last = last;
+    endpoint->out.offset = offset;
+    endpoint->out.slots = slots;
+    endpoint->out.mask = slots - 1;
+    endpoint->out.ring = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
     return true;
 }
 
@@ -170,25 +170,25 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     /* Most messages leave nothing behind. */
-    for (uint64_t p = endpoint->head; p < head && endpoint->cells_out + endpoint->callbacks > 0; ++p) {
+    for (uint64_t p = endpoint->out.head; p < head && endpoint->out.cells_out + endpoint->out.callbacks > 0; ++p) {
         mca_btl_vmshm_inflight_t *sent = mca_btl_vmshm_ring_inflight(endpoint, p);
 
         if (NULL != sent->frag) {
-            opal_list_append(&endpoint->done, (opal_list_item_t *) sent->frag);
-            endpoint->callbacks -= 1;
+            opal_list_append(&endpoint->out.done, (opal_list_item_t *) sent->frag);
+            endpoint->out.callbacks -= 1;
             sent->frag = NULL;
         }
         if (0 != sent->cell) {
             mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
                                     (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
             sent->cell = 0;
-            endpoint->cells_out -= 1;
+            endpoint->out.cells_out -= 1;
         }
     }
-    endpoint->head = head;
-    if (0 != endpoint->old_offset && head > endpoint->old_last) {
-        mca_btl_vmshm_ring_give(&c->arena, endpoint->old_offset, endpoint->old_slots);
-        endpoint->old_offset = 0;
+    endpoint->out.head = head;
+    if (0 != endpoint->out.old_offset && head > endpoint->out.old_last) {
+        mca_btl_vmshm_ring_give(&c->arena, endpoint->out.old_offset, endpoint->out.old_slots);
+        endpoint->out.old_offset = 0;
     }
 }
 
@@ -196,23 +196,23 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
 {
     uint64_t head;
 
-    if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
+    if (OPAL_UNLIKELY(NULL == endpoint->out.peer_head)) {
         /* Without a window of the peer its tables may be somebody else's by now. */
-        if (NULL == endpoint->out || 0 == vmshm_load_acquire(&endpoint->control.length)
+        if (NULL == endpoint->out.ring || 0 == vmshm_load_acquire(&endpoint->peer.control.length)
             || mca_btl_vmshm_is_unread(endpoint)) {
             return;
         }
-        endpoint->peer_head = find_head(endpoint);
-        if (NULL == endpoint->peer_head) {
+        endpoint->out.peer_head = find_head(endpoint);
+        if (NULL == endpoint->out.peer_head) {
             return;
         }
     }
     /* The peer's loads from the slots must come before our next stores to them. */
-    head = vmshm_load_acquire(&endpoint->peer_head->head);
+    head = vmshm_load_acquire(&endpoint->out.peer_head->head);
     mca_btl_vmshm_head_seen(endpoint);
-    if (head - endpoint->head > endpoint->tail - endpoint->head) {
+    if (head - endpoint->out.head > endpoint->out.tail - endpoint->out.head) {
         mca_btl_vmshm_peer_broken(endpoint, "head", "it counts more messages than were sent");
-        endpoint->peer_head = NULL;
+        endpoint->out.peer_head = NULL;
         return;
     }
     mca_btl_vmshm_reclaim_to(endpoint, head);
@@ -220,9 +220,9 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
 
 bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
 {
-    bool busy = endpoint->tail >= BUSY_AFTER;
+    bool busy = endpoint->out.tail >= BUSY_AFTER;
 
-    if (OPAL_UNLIKELY(NULL == endpoint->out)) {
+    if (OPAL_UNLIKELY(NULL == endpoint->out.ring)) {
         return OPAL_SUCCESS == mca_btl_vmshm_ring_open(endpoint)
                && mca_btl_vmshm_ring_has_room(endpoint, slots);
     }
@@ -234,7 +234,7 @@ bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
     if (!busy && slots > MCA_BTL_VMSHM_SMALL_SLOTS) {
         return mca_btl_vmshm_ring_has_room(endpoint, slots);
     }
-    busy = busy && endpoint->out_slots < BUSY_SLOTS;
+    busy = busy && endpoint->out.slots < BUSY_SLOTS;
     while ((busy || !mca_btl_vmshm_ring_has_room(endpoint, slots)) && ring_grow(endpoint)) {
         busy = false;
     }

@@ -75,7 +75,7 @@ mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoin
         mca_btl_vmshm_distance_sample(endpoint);
         streams->unsampled = 0;
     }
-    if (endpoint->far || !take_from_pool(endpoint, size, &place)) {
+    if (endpoint->out.far || !take_from_pool(endpoint, size, &place)) {
         place.offset = streams->own_places
                        + streams->chunks_out % MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE;
         place.bytes = OWN_CHUNK;

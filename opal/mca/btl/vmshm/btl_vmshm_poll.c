@@ -77,7 +77,7 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
         return 0;
     }
     fetch(cell, ref.length);
-    endpoint->position += 1;
+    endpoint->in.position += 1;
     deliver((void *) cell, ref.length, tag);
     return ref.length;
 }
@@ -95,8 +95,8 @@ static inline void take_short(const struct vmshm_slot *slot, size_t bytes, mca_b
 /* How many slots the message at the position takes, 0: it cannot be. */
 static uint32_t slots_of(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t word)
 {
-    const uint32_t left = endpoint->in_mask + 1
-                          - (uint32_t) (endpoint->position & endpoint->in_mask);
+    const uint32_t left = endpoint->in.mask + 1
+                          - (uint32_t) (endpoint->in.position & endpoint->in.mask);
     const uint32_t start = VMSHM_SLOT_START(word);
     uint32_t slots;
 
@@ -139,16 +139,16 @@ static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_
 static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
     /* No ack may be ahead of the head: the peer would take the head for a lie. */
-    vmshm_store_release(&endpoint->my_head->head, endpoint->position);
-    vmshm_store_release(&endpoint->consumed, endpoint->position);
-    endpoint->unshown = 0;
+    vmshm_store_release(&endpoint->in.my_head->head, endpoint->in.position);
+    vmshm_store_release(&endpoint->in.consumed, endpoint->in.position);
+    endpoint->in.unshown = 0;
 }
 
 static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
 {
     /* Of a peer that was silent for 2^32 slots the sum stays behind: that is safe. */
-    vmshm_store_release(&endpoint->ack,
-                        endpoint->ack + (uint32_t) (low - (uint32_t) endpoint->ack));
+    vmshm_store_release(&endpoint->in.ack,
+                        endpoint->in.ack + (uint32_t) (low - (uint32_t) endpoint->in.ack));
 }
 
 /* A message that is not a short one, or not as it should be. The position is behind it before it is
@@ -170,7 +170,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         uint64_t next;
 
         vmshm_copy_in(&next, slot->payload, sizeof next);
-        if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->position + 1, &why)) {
+        if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->in.position + 1, &why)) {
             mca_btl_vmshm_peer_broken(endpoint, "switch", why);
             return -1;
         }
@@ -180,7 +180,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         if (!take_control(endpoint, slot, kind)) {
             return -1;
         }
-        endpoint->position += slots;
+        endpoint->in.position += slots;
         return 1;
     }
     if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
@@ -189,7 +189,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
     }
     if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
         fetch(slot, slots * VMSHM_SLOT_BYTES);
-        endpoint->position += slots;
+        endpoint->in.position += slots;
         deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
     } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == kind)) {
         bytes = take_cell(endpoint, slot, tag);
@@ -200,7 +200,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
         return -1;
     }
-    endpoint->unshown += bytes;
+    endpoint->in.unshown += bytes;
     return 1;
 }
 
@@ -216,37 +216,37 @@ static inline __opal_attribute_always_inline__ int
 take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
               int budget)
 {
-    const bool nested = endpoint->taking++ > 0;
+    const bool nested = endpoint->in.taking++ > 0;
     int count = 0;
 
     do {
         if (OPAL_LIKELY(is_short(word))) {
             if (count > 0) {
-                __builtin_prefetch(endpoint->in
-                                   + ((endpoint->position + AHEAD_SLOTS) & endpoint->in_mask));
+                __builtin_prefetch(endpoint->in.ring
+                                   + ((endpoint->in.position + AHEAD_SLOTS) & endpoint->in.mask));
             }
-            endpoint->position += 1;
+            endpoint->in.position += 1;
             take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
             ++count;
         } else {
             const int taken = take(endpoint, slot, word);
 
             if (OPAL_UNLIKELY(taken < 0)) {
-                endpoint->taking -= 1;
+                endpoint->in.taking -= 1;
                 return count;
             }
             count += taken;
         }
-        if (endpoint->unshown >= HEAD_BYTES && !nested) {
+        if (endpoint->in.unshown >= HEAD_BYTES && !nested) {
             show_head(endpoint);
         }
-        slot = endpoint->in + (endpoint->position & endpoint->in_mask);
+        slot = endpoint->in.ring + (endpoint->in.position & endpoint->in.mask);
         /* Pairs with the release in ring_publish: payload and cell are complete. */
         word = vmshm_load_acquire(&slot->word);
-    } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->position + 1));
-    endpoint->taking -= 1;
+    } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->in.position + 1));
+    endpoint->in.taking -= 1;
     if (OPAL_UNLIKELY(nested)) {
-        endpoint->unshown = HEAD_BYTES;         /* as soon as the outer one has its message */
+        endpoint->in.unshown = HEAD_BYTES;         /* as soon as the outer one has its message */
     } else if (count > 0) {
         show_head(endpoint);
     }
@@ -255,10 +255,10 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
 
 int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
 {
-    const struct vmshm_slot *slot = endpoint->in + (endpoint->position & endpoint->in_mask);
+    const struct vmshm_slot *slot = endpoint->in.ring + (endpoint->in.position & endpoint->in.mask);
     const uint64_t word = vmshm_load_acquire(&slot->word);
 
-    return VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->position + 1)
+    return VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->in.position + 1)
            ? take_messages(endpoint, slot, word, budget) : 0;
 }
 
@@ -267,11 +267,11 @@ int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
  * for it would be for ever. */
 static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const uint64_t position = endpoint->position;
-    const uint64_t word = vmshm_load_relaxed(&endpoint->in[position & endpoint->in_mask].word);
+    const uint64_t position = endpoint->in.position;
+    const uint64_t word = vmshm_load_relaxed(&endpoint->in.ring[position & endpoint->in.mask].word);
 
     if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
-        && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in_mask)
+        && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in.mask)
         && word != VMSHM_SLOT_CLEAR(position)) {
         mca_btl_vmshm_peer_broken(endpoint, "slot", "its number is of no message that can be there");
     }

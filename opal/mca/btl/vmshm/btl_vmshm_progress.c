@@ -68,9 +68,9 @@ static int work(void)
         if (mca_btl_vmshm_stream_wants(endpoint)) {
             count += mca_btl_vmshm_stream_push(endpoint);
         }
-        opal_list_join(&done, opal_list_get_end(&done), &endpoint->done);
+        opal_list_join(&done, opal_list_get_end(&done), &endpoint->out.done);
         if (!endpoint->attended
-            && (endpoint->callbacks > 0 || !opal_list_is_empty(&endpoint->pending)
+            && (endpoint->out.callbacks > 0 || !opal_list_is_empty(&endpoint->out.pending)
                 || mca_btl_vmshm_stream_wants(endpoint))) {
             mca_btl_vmshm_work_on(endpoint);
         }
@@ -104,10 +104,10 @@ static void reclaim_everywhere(void)
             continue;
         }
         OPAL_THREAD_LOCK(&endpoint->lock);
-        if (endpoint->tail != endpoint->head || 0 != endpoint->next_cell) {
+        if (endpoint->out.tail != endpoint->out.head || 0 != endpoint->out.next_cell) {
             mca_btl_vmshm_next_cell_give(endpoint);
             mca_btl_vmshm_reclaim(endpoint);
-            if (!opal_list_is_empty(&endpoint->done)) {
+            if (!opal_list_is_empty(&endpoint->out.done)) {
                 mca_btl_vmshm_work_on(endpoint);
             }
         }

@@ -144,8 +144,8 @@ void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *tex
     const char *host = NULL != proc && NULL != proc->proc_hostname ? proc->proc_hostname : NULL;
 
     snprintf(text, bytes, "rank %" PRIu32 " of job %" PRIu32 " (VM %" PRIu32 ", process slot %"
-             PRIu32 "%s%s)", (uint32_t) endpoint->name,
-             (uint32_t) (endpoint->name >> 32) & 0xffff, endpoint->vm, endpoint->slot,
+             PRIu32 "%s%s)", (uint32_t) endpoint->peer.name,
+             (uint32_t) (endpoint->peer.name >> 32) & 0xffff, endpoint->peer.vm, endpoint->peer.slot,
              NULL == host ? "" : ", host ", NULL == host ? "" : host);
 }
 

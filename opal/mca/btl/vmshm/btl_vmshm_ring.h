@@ -60,7 +60,7 @@ static inline size_t mca_btl_vmshm_ring_start(size_t bytes)
 static inline uint32_t mca_btl_vmshm_ring_pad(const mca_btl_vmshm_endpoint_t *endpoint,
                                               uint32_t slots)
 {
-    const uint32_t left = endpoint->out_slots - (uint32_t) (endpoint->tail & endpoint->out_mask);
+    const uint32_t left = endpoint->out.slots - (uint32_t) (endpoint->out.tail & endpoint->out.mask);
 
     return slots <= left ? 0 : left;
 }
@@ -70,37 +70,37 @@ static inline bool mca_btl_vmshm_ring_has_room(const mca_btl_vmshm_endpoint_t *e
 {
     const uint32_t pad = 1 == slots ? 0 : mca_btl_vmshm_ring_pad(endpoint, slots);
 
-    return endpoint->tail - endpoint->head + slots + pad < endpoint->out_slots;
+    return endpoint->out.tail - endpoint->out.head + slots + pad < endpoint->out.slots;
 }
 
 static inline struct vmshm_slot *mca_btl_vmshm_ring_slot(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return endpoint->out + (endpoint->tail & endpoint->out_mask);
+    return endpoint->out.ring + (endpoint->out.tail & endpoint->out.mask);
 }
 
 static inline mca_btl_vmshm_inflight_t *
 mca_btl_vmshm_ring_inflight(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t position)
 {
-    return endpoint->inflight + (position & endpoint->out_mask);
+    return endpoint->out.inflight + (position & endpoint->out.mask);
 }
 
 /* A message of `slots` slots is at the tail: no word may seem to stand behind it. */
 static inline void mca_btl_vmshm_ring_clear_next(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
 {
-    const uint64_t next = endpoint->tail + slots;
-    bool *stale = endpoint->stale + (endpoint->tail & endpoint->out_mask);
+    const uint64_t next = endpoint->out.tail + slots;
+    bool *stale = endpoint->out.stale + (endpoint->out.tail & endpoint->out.mask);
 
-    endpoint->stales -= stale[0];
+    endpoint->out.stales -= stale[0];
     stale[0] = false;
     for (uint32_t i = 1; i < slots; ++i) {
-        endpoint->stales += !stale[i];
+        endpoint->out.stales += !stale[i];
         stale[i] = true;
     }
-    stale = endpoint->stale + (next & endpoint->out_mask);
+    stale = endpoint->out.stale + (next & endpoint->out.mask);
     if (*stale) {
-        vmshm_store_relaxed(&endpoint->out[next & endpoint->out_mask].word,
+        vmshm_store_relaxed(&endpoint->out.ring[next & endpoint->out.mask].word,
                             VMSHM_SLOT_CLEAR(next));
-        endpoint->stales -= 1;
+        endpoint->out.stales -= 1;
         *stale = false;
     }
 }
@@ -111,15 +111,15 @@ static inline void mca_btl_vmshm_ring_publish(mca_btl_vmshm_endpoint_t *endpoint
                                               mca_btl_base_tag_t tag)
 {
     struct vmshm_slot *slot = mca_btl_vmshm_ring_slot(endpoint);
-    if (slots > 1 || 0 != endpoint->stales) {
+    if (slots > 1 || 0 != endpoint->out.stales) {
         mca_btl_vmshm_ring_clear_next(endpoint, slots);
     }
     if (start >= VMSHM_SLOT_HEAD_BYTES) {
-        slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->consumed);
+        slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->in.consumed);
     }
     /* Payload, cell, cleared slot, and our loads from what is acknowledged, come before the word. */
-    vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->tail, start, bytes, kind, tag));
-    endpoint->tail += slots;
+    vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->out.tail, start, bytes, kind, tag));
+    endpoint->out.tail += slots;
 }
 
 static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *endpoint,
@@ -136,17 +136,17 @@ static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *end
 /* The line of the peer's head was read: until the peer writes it again it is in our cache. */
 static inline void mca_btl_vmshm_head_seen(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    endpoint->line_seen = vmshm_load_relaxed(&endpoint->peer_head->head)
-                          + vmshm_load_relaxed(&endpoint->peer_head->chunks);
+    endpoint->out.line_seen = vmshm_load_relaxed(&endpoint->out.peer_head->head)
+                          + vmshm_load_relaxed(&endpoint->out.peer_head->chunks);
 }
 
 /* Take back what the peer's last message acknowledged: needs no look at its memory. */
 static inline void mca_btl_vmshm_reclaim_acked(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const uint64_t ack = vmshm_load_acquire(&endpoint->ack);
+    const uint64_t ack = vmshm_load_acquire(&endpoint->in.ack);
 
     /* Older than the head that was read from its memory, or a lie. */
-    if (ack > endpoint->head && ack <= endpoint->tail) {
+    if (ack > endpoint->out.head && ack <= endpoint->out.tail) {
         mca_btl_vmshm_reclaim_to(endpoint, ack);
     }
 }

@@ -43,10 +43,10 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
     mca_btl_vmshm_frag_t *frag;
     bool any = false;
 
-    if (!endpoint->pending_cells) {
+    if (!endpoint->out.pending_cells) {
         return 0;                       /* the list may be long, and this comes with each poll */
     }
-    OPAL_LIST_FOREACH(frag, &endpoint->pending, mca_btl_vmshm_frag_t) {
+    OPAL_LIST_FOREACH(frag, &endpoint->out.pending, mca_btl_vmshm_frag_t) {
         const uint64_t cell = frag->cell;
 
         any |= 0 != cell;
@@ -63,7 +63,7 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
         *cell_class = frag->cell_class;
         return cell;
     }
-    endpoint->pending_cells = any;
+    endpoint->out.pending_cells = any;
     return 0;
 }
 
@@ -111,13 +111,13 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
         || (NULL != frag->heap && !move_to_cell(endpoint, frag))) {
         return false;
     }
-    sent = mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail);
+    sent = mca_btl_vmshm_ring_inflight(endpoint, endpoint->out.tail);
     if (wants_consumption(frag)) {
         sent->frag = frag;
-        endpoint->callbacks += 1;
+        endpoint->out.callbacks += 1;
     } else if (0 != frag->cell) {
         sent->cell = frag->cell | (uint64_t) frag->cell_class;
-        endpoint->cells_out += 1;
+        endpoint->out.cells_out += 1;
     }
     mca_btl_vmshm_count(endpoint, 1, bytes);
     if (0 != frag->cell) {
@@ -134,18 +134,18 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
 
 void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    while (!opal_list_is_empty(&endpoint->pending)) {
+    while (!opal_list_is_empty(&endpoint->out.pending)) {
         mca_btl_vmshm_frag_t *frag =
-            (mca_btl_vmshm_frag_t *) opal_list_get_first(&endpoint->pending);
+            (mca_btl_vmshm_frag_t *) opal_list_get_first(&endpoint->out.pending);
 
         /* Off the list before it is in the ring: in-flight fragments go on another list. */
-        opal_list_remove_first(&endpoint->pending);
+        opal_list_remove_first(&endpoint->out.pending);
         if (!try_send(endpoint, frag)) {
-            opal_list_prepend(&endpoint->pending, (opal_list_item_t *) frag);
+            opal_list_prepend(&endpoint->out.pending, (opal_list_item_t *) frag);
             return;
         }
         if (!wants_consumption(frag)) {
-            opal_list_append(&endpoint->done, (opal_list_item_t *) frag);
+            opal_list_append(&endpoint->out.done, (opal_list_item_t *) frag);
         }
     }
 }
@@ -165,10 +165,10 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
         OPAL_THREAD_UNLOCK(&endpoint->lock);
         return OPAL_ERR_UNREACH;
     }
-    sent = opal_list_is_empty(&endpoint->pending) && try_send(endpoint, frag);
+    sent = opal_list_is_empty(&endpoint->out.pending) && try_send(endpoint, frag);
     if (!sent) {
-        endpoint->pending_cells |= 0 != frag->cell;
-        opal_list_append(&endpoint->pending, (opal_list_item_t *) frag);
+        endpoint->out.pending_cells |= 0 != frag->cell;
+        opal_list_append(&endpoint->out.pending, (opal_list_item_t *) frag);
     }
     now = sent && !wants_consumption(frag);
     if (!now) {

@@ -82,13 +82,13 @@ static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
                               size_t header_size, size_t payload_size, mca_btl_base_tag_t tag)
 {
     struct vmshm_slot *slot = mca_btl_vmshm_ring_slot(endpoint);
-    const uint64_t position = endpoint->tail;
+    const uint64_t position = endpoint->out.tail;
     const uint64_t word = VMSHM_SLOT_WORD(position, VMSHM_SHORT_START, header_size + payload_size,
                                           VMSHM_SLOT_INLINE, tag);
     uint8_t *to = (uint8_t *) slot + VMSHM_SHORT_START;
     void *from;
 
-    endpoint->tail = position + 1;
+    endpoint->out.tail = position + 1;
     mca_btl_vmshm_count(endpoint, 1, header_size + payload_size);
     if (payload_size > 0) {
         opal_convertor_get_current_pointer(convertor, &from);
@@ -104,7 +104,7 @@ static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
 static inline void own_next_cell(mca_btl_vmshm_endpoint_t *endpoint, size_t bytes)
 {
     int cell_class = MCA_BTL_VMSHM_CELL_EAGER;
-    uint64_t cell = endpoint->next_cell;
+    uint64_t cell = endpoint->out.next_cell;
 
     if (0 == cell) {
         cell = mca_btl_vmshm_cell_take(&mca_btl_vmshm_context.arena, &cell_class);
@@ -114,7 +114,7 @@ static inline void own_next_cell(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
             }
             return;
         }
-        endpoint->next_cell = cell;
+        endpoint->out.next_cell = cell;
     }
     for (size_t i = 0; i < bytes; i += VMSHM_LINE_BYTES) {
         *(volatile uint8_t *) mca_btl_vmshm_at(cell + i) = 0;
@@ -137,15 +137,15 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
         return false;
     }
     mca_btl_vmshm_reclaim_acked(endpoint);
-    if (endpoint->tail - endpoint->head >= MCA_BTL_VMSHM_RECLAIM_AFTER) {
+    if (endpoint->out.tail - endpoint->out.head >= MCA_BTL_VMSHM_RECLAIM_AFTER) {
         mca_btl_vmshm_reclaim(endpoint);
     }
     if (OPAL_UNLIKELY(!mca_btl_vmshm_may_have_cell(endpoint))) {
         return false;
     }
-    if (MCA_BTL_VMSHM_CELL_EAGER == cell_class && 0 != endpoint->next_cell) {
-        cell = endpoint->next_cell;
-        endpoint->next_cell = 0;
+    if (MCA_BTL_VMSHM_CELL_EAGER == cell_class && 0 != endpoint->out.next_cell) {
+        cell = endpoint->out.next_cell;
+        endpoint->out.next_cell = 0;
     } else {
         cell = mca_btl_vmshm_cell_take(arena, &cell_class);
     }
@@ -154,13 +154,13 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
     }
     /* A cell has a line more than its bytes: the user's data are aligned in it. */
     at = cell + ((VMSHM_LINE_BYTES - header_size) & (VMSHM_LINE_BYTES - 2));
-    if (0 == ++endpoint->cells_sent % SAMPLE_EVERY) {
+    if (0 == ++endpoint->out.cells_sent % SAMPLE_EVERY) {
         mca_btl_vmshm_distance_sample(endpoint);
     }
-    past_caches = endpoint->far && bytes >= PAST_CACHES_FROM && endpoint->cells_out > 0;
+    past_caches = endpoint->out.far && bytes >= PAST_CACHES_FROM && endpoint->out.cells_out > 0;
     fill(mca_btl_vmshm_at(at), convertor, header, header_size, payload_size, past_caches);
-    mca_btl_vmshm_ring_inflight(endpoint, endpoint->tail)->cell = cell | (uint64_t) cell_class;
-    endpoint->cells_out += 1;
+    mca_btl_vmshm_ring_inflight(endpoint, endpoint->out.tail)->cell = cell | (uint64_t) cell_class;
+    endpoint->out.cells_out += 1;
     mca_btl_vmshm_ring_publish_cell(endpoint, at, bytes, tag);
     if (!past_caches && MCA_BTL_VMSHM_CELL_EAGER == cell_class) {
         own_next_cell(endpoint, at - cell + bytes);
@@ -172,7 +172,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
 static inline bool can_send(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     return mca_btl_vmshm_is_alive(endpoint)
-           && opal_list_is_empty((opal_list_t *) &endpoint->pending);
+           && opal_list_is_empty((opal_list_t *) &endpoint->out.pending);
 }
 
 static inline bool is_short(const struct opal_convertor_t *convertor, size_t header_size,
@@ -195,7 +195,7 @@ static bool send_now(mca_btl_vmshm_endpoint_t *endpoint, struct opal_convertor_t
         if (!mca_btl_vmshm_ring_make_room(endpoint, 1)) {
             return false;
         }
-        if (0 != endpoint->stales) {
+        if (0 != endpoint->out.stales) {
             mca_btl_vmshm_ring_clear_next(endpoint, 1);
         }
         send_short(endpoint, convertor, header, header_size, payload_size, tag);
@@ -241,7 +241,7 @@ int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
                         mca_btl_base_tag_t tag, mca_btl_base_descriptor_t **descriptor)
 {
     /* Without threads nobody else is in the sender's half. */
-    if (OPAL_LIKELY(!opal_using_threads() && can_send(endpoint) && 0 == endpoint->stales
+    if (OPAL_LIKELY(!opal_using_threads() && can_send(endpoint) && 0 == endpoint->out.stales
                     && mca_btl_vmshm_ring_has_room(endpoint, 1))
         && is_short(convertor, header_size, payload_size)) {
         send_short(endpoint, convertor, header, header_size, payload_size, tag);

@@ -103,7 +103,7 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
         return false;
     }
     vmshm_copy_in(&channel, shared, sizeof channel);
-    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->nonce
+    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->peer.nonce
         || channel.to != mca_btl_vmshm_context.member.nonce) {
         *why = "it is not one from the peer to this process";
         return false;
@@ -204,7 +204,7 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
     }
     streams->chunks_in += 1;
     /* Our loads from the place come before the sender's next stores to it. */
-    vmshm_store_release(&endpoint->my_head->chunks, streams->chunks_in);
+    vmshm_store_release(&endpoint->in.my_head->chunks, streams->chunks_in);
     return true;
 }
 

@@ -56,7 +56,7 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
     memset(channel, 0, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
     channel->magic = VMSHM_CHANNEL_MAGIC;
     channel->from = c->member.nonce;
-    channel->to = endpoint->nonce;
+    channel->to = endpoint->peer.nonce;
     channel->chunks = MCA_BTL_VMSHM_CHUNKS;
     streams->channel = channel;
     return true;
@@ -117,18 +117,18 @@ static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
     uint64_t taken;
 
-    if (OPAL_UNLIKELY(NULL == endpoint->peer_head)) {
+    if (OPAL_UNLIKELY(NULL == endpoint->out.peer_head)) {
         mca_btl_vmshm_reclaim(endpoint);
-        if (NULL == endpoint->peer_head) {
+        if (NULL == endpoint->out.peer_head) {
             return;
         }
     }
     /* The peer's loads from a place come before our next stores to it. */
-    taken = vmshm_load_acquire(&endpoint->peer_head->chunks);
+    taken = vmshm_load_acquire(&endpoint->out.peer_head->chunks);
     mca_btl_vmshm_head_seen(endpoint);
     if (taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {
         mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
-        endpoint->peer_head = NULL;
+        endpoint->out.peer_head = NULL;
         return;
     }
     mca_btl_vmshm_places_taken(endpoint, taken);
