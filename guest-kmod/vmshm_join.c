@@ -40,14 +40,15 @@ struct watch {
 	u64 heartbeat;
 };
 
-/* Lock not held: all that want to map, and all that fault, would wait. 0: nothing moved. */
+/* Lock not held: all that want to map, and all that fault, would wait. Counted is what this VM slept: where the host
+ * stood still, so did whoever may beat. 0: nothing moved.
+ */
 static int section_watch(struct vmshm_dev *dev, const struct watch *watch)
 {
-	const unsigned long end = jiffies + msecs_to_jiffies(WATCH_MS);
-	int rc = 0;
+	int rc = 0, ms;
 
-	while (time_before(jiffies, end) && !rc) {
-		/* A program with a timer's signals would begin anew with each. */
+	for (ms = 0; ms < WATCH_MS && !rc; ms += WATCH_STEP_MS) {
+		/* Of a program with a timer's signals each would end the step. */
 		schedule_timeout_killable(msecs_to_jiffies(WATCH_STEP_MS));
 		if (fatal_signal_pending(current))
 			return -EINTR;

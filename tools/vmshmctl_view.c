@@ -6,8 +6,9 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "vmshm_pause.h"
 
 int ctl_read(const struct vmshm_segment *s, uint64_t offset, void *to, uint64_t bytes,
              struct vmshm_error *e)
@@ -109,9 +110,7 @@ uint32_t ctl_watch(const struct vmshm_segment *s, uint32_t only_vm)
         before[vm] = heartbeat_of(s, vm);
     }
     for (int ms = 0; ms < CTL_WATCH_MS; ms += 100) {
-        const struct timespec tenth = { 0, 100000000 };
-
-        nanosleep(&tenth, NULL);
+        vmshm_pause_us(100000);
         for (uint32_t vm = 0; vm < s->header.vms; ++vm) {
             if ((CTL_VM_UNSET == only_vm || only_vm == vm) && before[vm] != heartbeat_of(s, vm)) {
                 return vm;

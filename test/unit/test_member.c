@@ -102,6 +102,7 @@ struct child {
     const char *dir;
     int ready[2];               /* the child writes its slot, then waits to be killed */
     bool hold_mutex, read_peer, beat;
+    long beat_ms;               /* 0: 50 */
     const char *boot;
 };
 
@@ -131,8 +132,8 @@ static int live_until_killed(void *arg)
         return 4;
     }
     /* Not for ever: a test that fails must not leave this process behind. */
-    for (int i = 0; i < 200; ++i) {
-        const struct timespec tick = { 0, 50000000 };
+    for (long ms = 0, step = 0 == c->beat_ms ? 50 : c->beat_ms; ms < 10000; ms += step) {
+        const struct timespec tick = { 0, step * 1000000 };
 
         if (c->beat) {
             vmshm_heartbeat(&m);
@@ -311,6 +312,32 @@ static void id_used_twice(void **state)
     /* Once it is silent, the id is free. */
     unit_join(*state, 0, "twin", &m);
     vmshm_leave(&m);
+}
+
+static void on_tick(int number)
+{
+    (void) number;
+}
+
+/* A program may have a timer before it joins, a profiler's for one: the watch for a heartbeat is no shorter. */
+static void id_used_twice_under_a_timers_signals(void **state)
+{
+    struct child c = { .dir = *state, .boot = "boot", .beat = true, .beat_ms = 500 };
+    const struct sigaction act = { .sa_handler = on_tick };
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
+    const struct itimerspec ms = { { 0, 1000000 }, { 0, 1000000 } };
+    struct vmshm_error e = { 0 };
+    struct vmshm_member m;
+    timer_t timer;
+    uint32_t slot;
+    pid_t pid = start_child(&c, &slot);
+
+    assert_int_equal(sigaction(SIGUSR1, &act, NULL), 0);
+    assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &timer), 0);
+    assert_int_equal(timer_settime(timer, 0, &ms, NULL), 0);
+    assert_int_equal(unit_try_join(*state, 0, "twin", &m, &e), VMSHM_ERR_VM_ID_TWICE);
+    assert_int_equal(timer_delete(timer), 0);
+    kill_child(pid);
 }
 
 /* The same kernel, but a lock directory of its own: two containers with one id. */
@@ -682,7 +709,7 @@ int main(void)
         SMALL(coming_and_going_is_counted), SMALL(traffic_is_summed_up), SMALL(slots_full),
         SMALL(killed_process_is_reaped), SMALL(holder_of_the_mutex_dies), SMALL(joining_reaps),
         SMALL(interrupted_burial_is_repeated), SMALL(reboot_buries_the_last_boot),
-        SMALL(id_used_twice), SMALL(id_used_twice_by_containers),
+        SMALL(id_used_twice), SMALL(id_used_twice_under_a_timers_signals), SMALL(id_used_twice_by_containers),
         SMALL(id_used_twice_at_once), SMALL(lock_files_are_told_apart),
         SMALL(marked_as_gone_it_loses_the_segment), SMALL(marked_while_nobody_looked),
         SMALL(its_section_is_given_to_another),

@@ -13,6 +13,7 @@
 
 #include "btl_vmshm_context.h"
 #include "btl_vmshm_stream.h"
+#include "vmshm_pause.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -167,13 +168,11 @@ int mca_btl_vmshm_arena_init(mca_btl_vmshm_arena_t *arena, uint64_t first_bytes,
     /* What a job that died has left is free once each VM that read it has cleared away its own dead:
      * the first process there does. All VMs start a job at about the same time, so wait a little. */
     for (int tries = 0; !add_window(arena, bytes, e); ++tries) {
-        const struct timespec tenth = { .tv_nsec = 100000000 };
-
         if (VMSHM_ERR_FULL != e->code || tries >= FULL_TRIES || !has_quarantine()) {
             OBJ_DESTRUCT(&arena->lock);
             return e->code;
         }
-        nanosleep(&tenth, NULL);
+        vmshm_pause_us(100000);
     }
     arena->windows[0].used = first_bytes;
     arena->windows[0].reserved = vital_bytes;

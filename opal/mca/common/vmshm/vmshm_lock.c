@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vmshm_identity.h"
+#include "vmshm_pause.h"
 
 #define ALL_USERS   01777u              /* mode of a directory where everybody may make files */
 #define SHORT_MS    100u                /* patience after a wait that was in vain */
@@ -261,9 +261,7 @@ int vmshm_lock_enter(struct vmshm_lock *lock, struct vmshm_error *e)
                           : lock->patience_ms);
     while (0 != (rc = set_lock(lock->fd, F_OFD_SETLK, F_WRLCK, 0))
            && (EAGAIN == errno || EACCES == errno) && waited_us < patience_us) {
-        const struct timespec pause = { 0, 1000 * (long) step_us };
-
-        nanosleep(&pause, NULL);
+        vmshm_pause_us(step_us);
         waited_us += step_us;
         step_us = step_us < 3200 ? 2 * step_us : step_us;
     }

@@ -5,6 +5,7 @@
 #include "vmshm_atomic.h"
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
+#include "vmshm_pause.h"
 #include "vmshm_map.h"
 
 #include <inttypes.h>
@@ -31,9 +32,7 @@ static bool somebody_beats(const struct vmshm_section *section)
     const uint64_t before = vmshm_load_relaxed(&section->heartbeat);
 
     for (int i = 0; i < 15; ++i) {
-        const struct timespec tenth = { 0, 100000000 };
-
-        nanosleep(&tenth, NULL);
+        vmshm_pause_us(100000);
         if (before != vmshm_load_relaxed(&section->heartbeat)) {
             return true;
         }
