@@ -124,6 +124,10 @@ def compare_files():
         for name in sorted(set(re.findall(r"\b(?:btl_|common_)?vmshm_\w+\.[ch]\b", text.read_text())) - there):
             if name not in ("vmshm_config.h", "vmshm_features.h"):      # made by configure and the module's build
                 wrong(f"{text.relative_to(top)}: there is no {name}")
+    code = "".join(p.read_text() for d in ("opal", "guest-kmod") for p in (top / d).rglob("*.[ch]"))
+    for name in re.findall(r"`(\w+)\(\)`", read("doc/developers.md")):
+        if not re.search(rf"\b{name}\(", code):
+            wrong(f"doc/developers.md: there is no function {name}")
 
 
 globals()["compare_" + what]()

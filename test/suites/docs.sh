@@ -37,6 +37,17 @@ no_circle() { # DIRECTORY
 
 try "the BTL's files call each other in no circle" no_circle opal/mca/btl/vmshm
 try "the common library's files call each other in no circle" no_circle opal/mca/common/vmshm
+# Drawn anew they are the same.
+drawings() {
+    local name
+    "$top/test/suites/layers.sh" "$work"
+    for name in btl common kmod; do
+        cmp "$work/layers-$name.svg" "$top/doc/layers-$name.svg" ||
+            { echo "doc/layers-$name.svg is not what the code is: test/suites/layers.sh doc" >&2; return 1; }
+    done
+}
+
+try "the drawings of the layers show the code" drawings
 compare format "format.md has the format's version"
 compare parameters "README.md and vmshm(7) have the MCA parameters and their defaults"
 compare module "guest-kmod/README.md has the module's parameters and their defaults"

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which file calls which, read from object files: no two may call each other in a circle.
+"""Which file calls which: no two may call each other in a circle.
 
-    layers.py [--svg FILE --title TEXT] OBJECT...
+    layers.py OBJECT...                       read from object files, with what the compiler made of them
+    layers.py --svg FILE --title TEXT SOURCE...   drawn, from sources: the same picture whatever the compiler
 
-Prints each circle with the symbols that tie it; exit status 1 if there is one. With --svg the layers are drawn: each
-file stands above all that it calls. Calls by pointer and through inline functions of headers are not seen.
+Prints a circle with the symbols that tie it; exit status 1 if there is one. In the drawing each file stands above all
+that it calls. Calls by pointer and through inline functions of headers are not seen.
 """
 import argparse
 import graphlib
@@ -28,6 +29,18 @@ def symbols(path):
     return defined, used
 
 
+def definitions(path):
+    """The same of a source: functions and objects that are not static, and all words of it."""
+    text = re.sub(r"/\*.*?\*/|//[^\n]*|\"(?:[^\"\\\n]|\\.)*\"", " ", Path(path).read_text(), flags=re.S)
+    # a definition begins in the first column, and is no declaration, type or macro
+    flat = re.sub(r"\n(?=[^\n{};]*\()", "\n", text)
+    defined = set(re.findall(r"^(?!static\b|typedef\b|extern\b|#|return\b)[A-Za-z_][\w \t\n*]*?\b(\w+)\([^;{}]*\)\s*\{", flat,
+                             re.M))
+    defined |= set(re.findall(r"^(?!static\b|typedef\b|extern\b|struct \w+ \{|return\b)(?:const )?[A-Za-z_][\w ]*? \*?(\w+)"
+                              r"(?:\[[^]]*\])? *(?:= *\{|;$)", text, re.M))
+    return defined, set(re.findall(r"\b[A-Za-z_]\w*\b", re.sub(r"\bstruct \w+", " ", text))) - defined
+
+
 def name_of(path):
     """opal/.../.libs/mca_btl_vmshm_la-btl_vmshm_send.o: send"""
     name = re.sub(r"^.*_la-", "", Path(path).stem)
@@ -45,25 +58,39 @@ def layers_of(calls):
     return layers
 
 
+def without_detours(calls):
+    """Of the calls those that no longer path shows, too: else there is nothing but lines."""
+    below = {}
+
+    def reach(name):
+        if name not in below:
+            below[name] = set().union(*({other} | reach(other) for other in calls[name]))
+        return below[name]
+    return {a: {b for b in calls[a] if not any(b in reach(c) for c in calls[a] - {b})} for a in calls}
+
+
 def drawing(calls, layers, title):
-    wide, high, gap, row = 118, 30, 14, 74
+    wide, high, gap, row = 118, 30, 44, 76
     most = max(len(layer) for layer in layers)
-    width, height = most * (wide + gap) + gap, len(layers) * row + 60
+    width, height = most * (wide + gap) + gap, len(layers) * row + 56
     place, out = {}, []
     for level, layer in enumerate(layers):
         left = (width - len(layer) * (wide + gap) + gap) / 2
-        for i, name in enumerate(layer):
-            place[name] = left + i * (wide + gap), height - (level + 1) * row + 10
+        # near those that it calls
+        centre = {n: sum(place[o][0] for o in calls[n]) / len(calls[n]) if calls[n] else 0 for n in layer}
+        for i, name in enumerate(sorted(layer, key=lambda n: (centre[n], n))):
+            place[name] = left + i * (wide + gap), height - (level + 1) * row + 16
     out.append(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
                'font-size="13">')
     out.append(f'<rect width="{width}" height="{height}" fill="#fff"/>')
-    out.append(f'<text x="{gap}" y="26" font-size="16">{escape(title)}</text>')
-    for name in sorted(calls):
-        x, y = place[name]
-        for other in sorted(calls[name]):
-            to, below = place[other]
-            out.append(f'<path d="M{x + wide / 2:.0f} {y + high:.0f}L{to + wide / 2:.0f} {below:.0f}" stroke="#9ab" '
-                       'fill="none"/>')
+    out.append(f'<text x="{gap}" y="24" font-size="15">{escape(title)}</text>')
+    shown = without_detours(calls)
+    for name in sorted(shown):
+        x, y = place[name][0] + wide / 2, place[name][1] + high
+        for other in sorted(shown[name]):
+            to, below = place[other][0] + wide / 2, place[other][1]
+            out.append(f'<path d="M{x:.0f} {y:.0f}C{x:.0f} {y + 40:.0f} {to:.0f} {below - 40:.0f} {to:.0f} {below:.0f}" '
+                       'stroke="#89a" fill="none"/>')
     for name, (x, y) in sorted(place.items()):
         out.append(f'<rect x="{x:.0f}" y="{y:.0f}" width="{wide}" height="{high}" rx="4" fill="#eef4fb" stroke="#468"/>')
         out.append(f'<text x="{x + wide / 2:.0f}" y="{y + 20:.0f}" text-anchor="middle">{escape(name)}</text>')
@@ -77,7 +104,8 @@ def main():
     p.add_argument("--title", default="Who calls whom: from the top down")
     p.add_argument("objects", nargs="+")
     args = p.parse_args()
-    files = {name_of(path): symbols(path) for path in args.objects}
+    look = symbols if args.objects[0].endswith(".o") else definitions
+    files = {name_of(path): look(path) for path in args.objects}
     tied = {a: {b: files[a][1] & files[b][0] for b in files if a != b and files[a][1] & files[b][0]} for a in files}
     calls = {a: set(tied[a]) for a in files}
     try:
