@@ -62,7 +62,7 @@ bad "a copy of the segment in one guest" "$segment=/run/vmshm-copy" \
     'A peer says it shares this segment' 'not shared with it' 'is a copy'
 
 bad "a parameter that cannot be, in one guest" "OMPI_MCA_btl_vmshm_ring_slots=33" \
-    'An MCA parameter of BTL vmshm has a value that cannot be' btl_vmshm_ring_slots \
+    'An MCA parameter of BTL vmshm has an invalid value' btl_vmshm_ring_slots \
     'a power of two from 8'
 
 # The kernel command line says who a guest is: let guest 1 read that of guest 0.

@@ -48,7 +48,7 @@ bad_header() { # NAME FIELD VALUE TEXT...: a fresh segment with one wrong field 
 
 bad_parameter() { # NAME=VALUE ALLOWED
     bad "parameter $1" "OMPI_MCA_$1" "OMPI_MCA_$1" \
-        'An MCA parameter of BTL vmshm has a value that cannot be' "Parameter:  ${1%%=*}" "$2"
+        'An MCA parameter of BTL vmshm has an invalid value' "Parameter:  ${1%%=*}" "$2"
 }
 
 # ------------------------------------------------------------------------------- the segment itself

@@ -188,7 +188,7 @@ static int mca_btl_vmshm_component_register(void)
     return mca_btl_base_param_register(&mca_btl_vmshm_component.btl_version, btl);
 }
 
-/* What Open MPI lets users set for each BTL and this one does not heed. */
+/* What Open MPI lets users set for each BTL, but this one ignores. */
 static void check_get_limit(void)
 {
     mca_btl_base_module_t *btl = &mca_btl_vmshm.super;

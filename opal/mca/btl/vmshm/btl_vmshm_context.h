@@ -49,7 +49,7 @@ struct mca_btl_vmshm_context_t {
     bool active;                        /* joined, module in use */
 
     opal_mutex_t connect_lock;          /* one endpoint is made at a time */
-    pthread_mutex_t table_lock;         /* what the monitor reads, too: Open MPI knows not of that thread */
+    pthread_mutex_t table_lock;         /* the monitor, of which Open MPI does not know, takes it, too */
     mca_btl_vmshm_endpoint_t **table;   /* [vms * procs], the present process of each slot */
     opal_list_t retired;                /* endpoints of earlier ones, until they are attended to */
     uint64_t gone_messages;             /* sent to those that are not on it any more */
@@ -87,7 +87,7 @@ struct mca_btl_vmshm_context_t {
     bool stop;                          /* monitor lock */
     pthread_mutex_t monitor_lock;
     pthread_cond_t monitor_cond;
-    const char *lost;                   /* why this process has the segment no more; the monitor writes it */
+    const char *lost;                   /* why this process no longer has the segment; the monitor writes it */
     bool lost_told;
     bool untold;                        /* there may be endpoints that are; the poller writes it */
     int32_t unmapped_stage;             /* 1: the one below is being written, 2: to be told, 3: told */

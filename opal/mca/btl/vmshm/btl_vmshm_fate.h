@@ -19,7 +19,7 @@ void mca_btl_vmshm_accuse(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
 void mca_btl_vmshm_peer_broken(mca_btl_vmshm_endpoint_t *endpoint, const char *field,
                                const char *why);
 
-/* What a peer wrote cannot be read for want of something that this process has no more of: told, and the
+/* What a peer wrote cannot be read because this process has run out of something (mappings, memory): told, and the
  * job ended, in the next mca_btl_vmshm_attend(). endpoint: NULL if there is none yet. Any lock may be held. */
 void mca_btl_vmshm_unmapped(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_error *e);
 

@@ -261,7 +261,7 @@ static void insist_on(uint32_t rank, const struct vmshm_address *a)
                    "rank %u runs on another node under the same VM id %u", rank, a->vm);
     } else {
         if (NULL != mca_btl_vmshm_endpoint_get(a, &e)) {
-            e.code = VMSHM_OK;          /* what stands there otherwise is of no account */
+            e.code = VMSHM_OK;          /* no error: what else stands in it does not matter */
         }
     }
     if (VMSHM_OK != e.code) {

@@ -17,7 +17,7 @@ enum vmshm_code {
     VMSHM_ERR_MAGIC,
     VMSHM_ERR_VERSION,
     VMSHM_ERR_CHECKSUM,
-    VMSHM_ERR_FIELD,         /* a field has a value that cannot be */
+    VMSHM_ERR_FIELD,         /* a field has an invalid value */
     VMSHM_ERR_NO_VM_ID,
     VMSHM_ERR_VM_ID_RANGE,
     VMSHM_ERR_VM_ID_TWICE,

@@ -223,7 +223,7 @@ static uint32_t not_found(const struct vmshm_member *m, const struct vmshm_find 
     case ENOTCONN:
     case EPERM:
         (void) vmshm_fail(e, VMSHM_ERR_ABSENT, m->segment.path, "window",
-                          "this process has the segment no more");
+                          "this process no longer has the segment");
         break;
     default:
         (void) vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "window", "VM %u, slot %u: what is looked for "

@@ -53,7 +53,7 @@ struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm
                                        const struct vmshm_mapping *mapping, struct vmshm_error *e)
 {
     if (mapped->gone) {
-        (void) vmshm_fail(e, VMSHM_ERR_ABSENT, s->path, "window", "this process has the segment no more");
+        (void) vmshm_fail(e, VMSHM_ERR_ABSENT, s->path, "window", "this process no longer has the segment");
         return NULL;
     }
     if (overlaps(mapped, mapping->offset, mapping->length)) {
