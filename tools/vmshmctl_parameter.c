@@ -28,27 +28,43 @@ static char *strip(char *text)
     return text;
 }
 
-/* Lines are "name = value", and # begins a comment. Within one file the last line counts. */
+/* The line without the comments that Open MPI knows: lines that begin with # or //, and C's, which may go on in the
+ * next line. A value ends with its line, whatever stands in it. */
+static char *without_comments(char *line, bool *in_comment)
+{
+    for (;;) {
+        line = strip(line);
+        if (!*in_comment && 0 != strncmp(line, "/*", 2)) {
+            return '#' == line[0] || 0 == strncmp(line, "//", 2) ? line + strlen(line) : line;
+        }
+        line = strstr(*in_comment ? line : line + 2, "*/");
+        *in_comment = NULL == line;
+        if (NULL == line) {
+            return NULL;
+        }
+        line += 2;
+    }
+}
+
+/* Lines are "name = value". Within one file the last line counts. */
 static bool find_in_file(const char *file, const char *name, struct ctl_parameter *p)
 {
     FILE *f = fopen(file, "re");
     char *line = NULL;
     size_t room = 0;
-    bool found = false;
+    bool found = false, in_comment = false;
 
     if (NULL == f) {
         return false;
     }
     while (getline(&line, &room, f) >= 0) {
-        char *value;
+        char *text = without_comments(line, &in_comment), *value = NULL == text ? NULL : strchr(text, '=');
 
-        line[strcspn(line, "#")] = '\0';
-        value = strchr(line, '=');
         if (NULL == value) {
             continue;
         }
         *value++ = '\0';
-        if (0 == strcmp(strip(line), name)) {
+        if (0 == strcmp(strip(text), name)) {
             snprintf(p->value, sizeof p->value, "%s", strip(value));
             snprintf(p->from, sizeof p->from, "%s", file);
             found = true;

@@ -318,7 +318,8 @@ static void identity_of_parameter_files(void **state)
     snprintf(line, sizeof line, "common_vmshm_segment=%s\ncommon_vmshm_vm_id = 0\n", path);
     put_parameters(second, line);
     put_parameters(first, "# common_vmshm_vm_id = 0\n\tcommon_vmshm_vm_id = 0\n"
-                   "common_vmshm_vm_id =  1  # this one\nno parameter\n");
+                   "// common_vmshm_vm_id = 0\n/* common_vmshm_vm_id = 0 */ common_vmshm_vm_id =  1 \t\n"
+                   "no parameter\n/*\ncommon_vmshm_vm_id = 0\n */\n");
     must(*state, "identity");
     snprintf(line, sizeof line, "vm-id: 1\nvm-id-from: parameter\nvm-id-set-in: %s\n", first);
     assert_contains(out, line);
@@ -326,7 +327,7 @@ static void identity_of_parameter_files(void **state)
     must(*state, "identity");
     snprintf(line, sizeof line, "vm-id: 0\nvm-id-from: parameter\nvm-id-set-in: %s\n", second);
     assert_contains(out, line);
-    put_parameters(first, "common_vmshm_vm_id = 1 2\n");
+    put_parameters(first, "common_vmshm_vm_id = 1 # no comment, for Open MPI\n");
     expect_status(run(*state, "identity"), 1);
     assert_contains(err, first);
     assert_contains(err, "not a number");

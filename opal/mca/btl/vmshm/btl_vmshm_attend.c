@@ -148,7 +148,7 @@ static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
     if (!present) {
         return false;
     }
-    vmshm_fence_store_load();           /* see accuse() */
+    vmshm_fence_store_load();           /* see mca_btl_vmshm_accuse() */
     if (2 == vmshm_load_acquire(&endpoint->peer.accused)) {
         mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
         mca_btl_vmshm_alert();

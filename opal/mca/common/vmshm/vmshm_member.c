@@ -87,7 +87,7 @@ static int section_take(struct vmshm_member *m, struct vmshm_error *e)
     if (!vmshm_compare_exchange(&section->arbiter, &before, mine)) {
         return id_twice(m, e);
     }
-    vmshm_fence_store_load();
+    vmshm_fence_store_load();   /* the arbiter before the slots; slot_take() has it the other way round */
     if (live != live_print(m)) {
         uint64_t expected = mine;
 
@@ -187,7 +187,7 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     proc->messages = 0;
     proc->bytes = 0;
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
-    vmshm_fence_store_load();
+    vmshm_fence_store_load();   /* the slot before the arbiter: whoever replaces it sees this process, or it sees them */
     if (!vmshm_is_arbiter(m)) {
         /* The other one may have taken the very slot by now. */
         if (proc->nonce == m->nonce) {
