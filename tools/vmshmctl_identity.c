@@ -7,17 +7,6 @@
 
 #include "vmshm_identity.h"
 
-/* As the library reads it: unset, a number, or neither. */
-static int vm_id_of(const char *text)
-{
-    uint32_t number;
-
-    if ('\0' == text[0] || 0 == strcmp(text, "-1")) {
-        return VMSHM_VM_ID_UNSET;
-    }
-    return ctl_parse_u32(text, &number) && number <= INT32_MAX ? (int) number : VMSHM_VM_ID_BAD;
-}
-
 static int print_identity(const struct vmshm_segment *s, const struct ctl_parameter *vm_id)
 {
     struct vmshm_identity id = s->id;
@@ -32,7 +21,7 @@ static int print_identity(const struct vmshm_segment *s, const struct ctl_parame
     printf("total-bytes: %" PRIu64 "\n", s->header.total_bytes);
     if (!s->managed) {
         id.source = "";
-        rc = vmshm_identity_get("", vm_id_of(vm_id->value), s->header.vms, &id, &e);
+        rc = vmshm_identity_get("", vmshm_identity_parse(vm_id->value), s->header.vms, &id, &e);
     }
     is_parameter = !s->managed && 0 == strcmp(id.source, "parameter");
     if (VMSHM_OK != rc) {
@@ -68,7 +57,7 @@ static int identity(const struct ctl_command *self, int argc, char **argv)
         if ('v' != c) {
             return ctl_option_end(self, c, argv);
         }
-        if (vm_id_of(optarg) < 0) {
+        if (vmshm_identity_parse(optarg) < 0) {
             return ctl_usage_error(self, "--vm-id", NULL, "'%s' is not a VM id", optarg);
         }
         vm_id = (struct ctl_parameter) { .from = "--vm-id" };

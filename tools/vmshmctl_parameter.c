@@ -3,7 +3,9 @@
  * MCA parameters as a process of a job would have them, without Open MPI: its environment and its files.
  * What comes first counts: openmpi-mca-params-override.conf of the system, OMPI_MCA_<name>, and of the
  * files in OMPI_MCA_mca_base_param_files the earlier one; that is ~/.openmpi/mca-params.conf and the
- * system's openmpi-mca-params.conf unless it is set. See mca_base_var.c of Open MPI 4.1.
+ * system's openmpi-mca-params.conf unless it is set, and "none" is none at all. The system's lie where Open MPI
+ * was installed to, or in OPAL_SYSCONFDIR. See mca_base_var.c, mca_base_parse_paramfile.c and keyval_lex.l of
+ * Open MPI 4.1. Not heeded: OPAL_PREFIX, and values in quotes behind -mca.
  */
 #include "vmshmctl.h"
 
@@ -13,7 +15,20 @@
 
 #include "vmshm_config.h"
 
-#define SYSTEM_FILE VMSHM_OMPI_SYSCONFDIR "/openmpi-mca-params.conf"
+static const char *home(void)
+{
+    const char *dir = getenv("HOME");
+
+    return NULL == dir ? "" : dir;
+}
+
+/* As Open MPI takes it: "~/" in front is the user's directory. */
+static void copy_value(char *to, size_t room, const char *from)
+{
+    const bool in_home = 0 == strncmp(from, "~/", 2);
+
+    snprintf(to, room, "%s%s", in_home ? home() : "", in_home ? from + 1 : from);
+}
 
 static char *strip(char *text)
 {
@@ -46,7 +61,29 @@ static char *without_comments(char *line, bool *in_comment)
     }
 }
 
-/* Lines are "name = value". Within one file the last line counts. */
+/* "name = value", or "-mca name value". The text is cut into both; false: it is neither. */
+static bool cut(char *text, char **name, char **value)
+{
+    const char *dash = "--mca";
+
+    if (0 == strncmp(text, "-mca", 4) || 0 == strncmp(text, dash, 5)) {
+        text += strcspn(text, " \t");
+        *name = strip(text);
+        *value = *name + strcspn(*name, " \t");
+    } else {
+        *name = text;
+        *value = strchr(text, '=');
+    }
+    if (NULL == *value || '\0' == **value) {
+        return false;
+    }
+    *(*value)++ = '\0';
+    *name = strip(*name);
+    *value = strip(*value);
+    return true;
+}
+
+/* Within one file the last line counts. */
 static bool find_in_file(const char *file, const char *name, struct ctl_parameter *p)
 {
     FILE *f = fopen(file, "re");
@@ -58,14 +95,10 @@ static bool find_in_file(const char *file, const char *name, struct ctl_paramete
         return false;
     }
     while (getline(&line, &room, f) >= 0) {
-        char *text = without_comments(line, &in_comment), *value = NULL == text ? NULL : strchr(text, '=');
+        char *text = without_comments(line, &in_comment), *key, *value;
 
-        if (NULL == value) {
-            continue;
-        }
-        *value++ = '\0';
-        if (0 == strcmp(strip(text), name)) {
-            snprintf(p->value, sizeof p->value, "%s", strip(value));
+        if (NULL != text && cut(text, &key, &value) && 0 == strcmp(key, name)) {
+            copy_value(p->value, sizeof p->value, value);
             snprintf(p->from, sizeof p->from, "%s", file);
             found = true;
         }
@@ -77,25 +110,29 @@ static bool find_in_file(const char *file, const char *name, struct ctl_paramete
 
 bool ctl_parameter_find(const char *name, struct ctl_parameter *p)
 {
-    const char *list = getenv("OMPI_MCA_mca_base_param_files"), *home = getenv("HOME"), *value;
-    char variable[128], files[4096], *save = NULL;
+    const char *list = getenv("OMPI_MCA_mca_base_param_files"), *etc = getenv("OPAL_SYSCONFDIR"), *value;
+    char variable[128], files[4096], file[1024], *save = NULL;
+    const bool none = NULL != list && 0 == strcmp(list, "none");
 
-    if (find_in_file(VMSHM_OMPI_SYSCONFDIR "/openmpi-mca-params-override.conf", name, p)) {
+    etc = NULL == etc || '\0' == etc[0] ? VMSHM_OMPI_SYSCONFDIR : etc;
+    snprintf(file, sizeof file, "%s/openmpi-mca-params-override.conf", etc);
+    if (!none && find_in_file(file, name, p)) {
         return true;
     }
     snprintf(variable, sizeof variable, "OMPI_MCA_%s", name);
     value = getenv(variable);
     if (NULL != value) {
-        snprintf(p->value, sizeof p->value, "%s", value);
+        copy_value(p->value, sizeof p->value, value);
         snprintf(p->from, sizeof p->from, "%s", variable);
         return true;
     }
     if (NULL != list) {
-        snprintf(files, sizeof files, "%s", list);
+        snprintf(files, sizeof files, "%s", none ? "" : list);
     } else {
-        snprintf(files, sizeof files, "%s/.openmpi/mca-params.conf,%s", NULL == home ? "" : home, SYSTEM_FILE);
+        snprintf(files, sizeof files, "~/.openmpi/mca-params.conf,%s/openmpi-mca-params.conf", etc);
     }
-    for (char *file = strtok_r(files, ",", &save); NULL != file; file = strtok_r(NULL, ",", &save)) {
+    for (char *next = strtok_r(files, ",", &save); NULL != next; next = strtok_r(NULL, ",", &save)) {
+        copy_value(file, sizeof file, next);
         if (find_in_file(file, name, p)) {
             return true;
         }

@@ -117,7 +117,7 @@ def compare_files():
             wrong(f"README.md: {name} is not there")
 
 
-    there = {p.name for p in top.rglob("*vmshm*.[ch]") if "build" not in p.parts}
+    there = {p.name for p in top.rglob("*vmshm*.[ch]") if "build" not in p.relative_to(top).parts}
     texts = [*top.glob("doc/*.md"), *top.glob("test/model/*.pml"), *top.glob("test/mpi/storm-mutants.py"),
              *(top / "opal").rglob("*.[ch]"), *top.glob("guest-kmod/*.[ch]"), *top.glob("README.md")]
     for text in texts:

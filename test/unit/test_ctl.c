@@ -333,7 +333,24 @@ static void identity_of_parameter_files(void **state)
     assert_contains(err, "not a number");
     must(*state, "identity", "--vm-id", "1");
     assert_contains(out, "vm-id-set-in: --vm-id\n");
+    put_parameters(first, "-mca common_vmshm_vm_id  1\n--mca common_vmshm_segment ~/segment\n");
+    setenv("HOME", *state, 1);
+    setenv("OMPI_MCA_mca_base_param_files", "~/first.conf", 1);
+    must(*state, "identity");
+    snprintf(line, sizeof line, "segment: %s\n", path);
+    assert_contains(out, line);
+    assert_contains(out, "vm-id: 1\n");
+    setenv("OMPI_MCA_mca_base_param_files", "none", 1);
+    expect_status(run(*state, "identity", path), 1);
+    assert_contains(err, "common_vmshm_vm_id is not set");
     unsetenv("OMPI_MCA_mca_base_param_files");
+    setenv("OPAL_SYSCONFDIR", *state, 1);
+    snprintf(line, sizeof line, "%s", unit_path(*state, "openmpi-mca-params.conf"));
+    put_parameters(line, "common_vmshm_vm_id = +1\n");
+    must(*state, "identity", path);
+    assert_contains(out, "vm-id: 1\n");
+    unlink(line);
+    unsetenv("OPAL_SYSCONFDIR");
     unlink(first);
     unlink(second);
 }

@@ -4,7 +4,6 @@
 #include "common_vmshm.h"
 
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,25 +68,12 @@ static void job_key(uint8_t key[16])
     memcpy(key, words, sizeof words);
 }
 
-/* VMSHM_VM_ID_UNSET, a number, or VMSHM_VM_ID_BAD. */
-static int vm_id(const char *text)
-{
-    char *end;
-    long id;
-
-    if (NULL == text || '\0' == text[0] || 0 == strcmp(text, "-1")) {
-        return VMSHM_VM_ID_UNSET;
-    }
-    id = strtol(text, &end, 10);
-    return '\0' == *end && id >= 0 && id <= INT_MAX ? (int) id : VMSHM_VM_ID_BAD;
-}
-
 int opal_common_vmshm_join(struct vmshm_member *member, struct vmshm_error *error)
 {
     struct vmshm_join_options options = {
         .segment = opal_common_vmshm_params.segment,
         .lock_dir = opal_common_vmshm_params.lock_dir,
-        .vm_id = vm_id(opal_common_vmshm_params.vm_id),
+        .vm_id = vmshm_identity_parse(opal_common_vmshm_params.vm_id),
         .name = (uint64_t) OPAL_PROC_MY_NAME.jobid << 32 | (uint32_t) OPAL_PROC_MY_NAME.vpid,
     };
 

@@ -3,6 +3,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,18 @@ static int parse_id(const char *text, const char *key, long *id)
         *id = VMSHM_VM_ID_BAD;
     }
     return 1;
+}
+
+int vmshm_identity_parse(const char *text)
+{
+    char *end;
+    long id;
+
+    if (NULL == text || '\0' == text[0] || 0 == strcmp(text, "-1")) {
+        return VMSHM_VM_ID_UNSET;
+    }
+    id = strtol(text, &end, 10);
+    return '\0' == *end && id >= 0 && id <= INT_MAX ? (int) id : VMSHM_VM_ID_BAD;
 }
 
 /* SMBIOS type 11: four bytes of header, a count, then strings that end with a zero. */

@@ -24,6 +24,9 @@ struct vmshm_identity {
                               * module "device", "SMBIOS", "module parameter" */
 };
 
+/* What an MCA parameter for an id says: VMSHM_VM_ID_UNSET ("", "-1", NULL), a number, or VMSHM_VM_ID_BAD. */
+int vmshm_identity_parse(const char *text);
+
 /* root: prefix of the files read ("" normally, a directory in tests). `param` is the caller's own
  * id, VMSHM_VM_ID_UNSET or VMSHM_VM_ID_BAD. Errors: NO_VM_ID, VM_ID_RANGE (not a number below
  * `vms`), SYSTEM. */
