@@ -64,11 +64,10 @@ static char *without_comments(char *line, bool *in_comment)
 /* "name = value", or "-mca name value". The text is cut into both; false: it is neither. */
 static bool cut(char *text, char **name, char **value)
 {
-    const char *dash = "--mca";
+    const size_t word = strcspn(text, " \t");
 
-    if (0 == strncmp(text, "-mca", 4) || 0 == strncmp(text, dash, 5)) {
-        text += strcspn(text, " \t");
-        *name = strip(text);
+    if ((4 == word && 0 == strncmp(text, "-mca", word)) || (5 == word && 0 == strncmp(text, "--mca", word))) {
+        *name = strip(text + word);
         *value = *name + strcspn(*name, " \t");
     } else {
         *name = text;

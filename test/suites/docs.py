@@ -97,9 +97,8 @@ def compare_topics():
     source = "".join(p.read_text() for p in sorted((top / BTL).glob("*.c")))
     used = set(re.findall(r'help-btl-vmshm\.txt",\s*"([^"]+)"', source))
     codes = set(re.findall(r'\{ "([a-z ]+)",', read(f"{COMMON}/vmshm_error.c"))) - {"none"}      # no error
-    for topic in sorted(used | codes - topics):
-        if topic not in topics:
-            wrong(f"help-btl-vmshm.txt: no topic [{topic}]")
+    for topic in sorted((used | codes) - topics):
+        wrong(f"help-btl-vmshm.txt: no topic [{topic}]")
     for topic in sorted(topics - used - codes):
         wrong(f"help-btl-vmshm.txt: nobody uses [{topic}]")
 
@@ -115,8 +114,6 @@ def compare_files():
     for name in re.findall(r"^    ([\w./-]+/[\w./-]*)(?:  | *$)", read("README.md"), re.M):
         if not (top / name).exists() and not name.startswith("/"):
             wrong(f"README.md: {name} is not there")
-
-
     there = {p.name for p in top.rglob("*vmshm*.[ch]") if "build" not in p.relative_to(top).parts}
     texts = [*top.glob("doc/*.md"), *top.glob("test/model/*.pml"), *top.glob("test/mpi/storm-mutants.py"),
              *(top / "opal").rglob("*.[ch]"), *top.glob("guest-kmod/*.[ch]"), *top.glob("README.md")]

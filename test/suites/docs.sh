@@ -37,7 +37,8 @@ no_circle() { # DIRECTORY
         mapfile -t -O ${#objects[@]} objects < <(find "$build/$1/.libs" ! -name '*unit*' \
             \( -name "$(basename "$source" .c).o" -o -name "*_la-$(basename "$source" .c).o" \))
     done
-    ((${#objects[@]} > 10)) && python3 "$top/test/suites/layers.py" "${objects[@]}"
+    ((${#objects[@]} > 10)) || { echo "only ${#objects[@]} objects are in $build/$1/.libs" >&2; return 1; }
+    python3 "$top/test/suites/layers.py" "${objects[@]}"
 }
 
 try "the BTL's files call each other in no circle" no_circle opal/mca/btl/vmshm

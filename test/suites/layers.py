@@ -33,8 +33,7 @@ def definitions(path):
     """The same of a source: functions and objects that are not static, and all words of it."""
     text = re.sub(r"/\*.*?\*/|//[^\n]*|\"(?:[^\"\\\n]|\\.)*\"", " ", Path(path).read_text(), flags=re.S)
     # a definition begins in the first column, and is no declaration, type or macro
-    flat = re.sub(r"\n(?=[^\n{};]*\()", "\n", text)
-    defined = set(re.findall(r"^(?!static\b|typedef\b|extern\b|#|return\b)[A-Za-z_][\w \t\n*]*?\b(\w+)\([^;{}]*\)\s*\{", flat,
+    defined = set(re.findall(r"^(?!static\b|typedef\b|extern\b|#|return\b)[A-Za-z_][\w \t\n*]*?\b(\w+)\([^;{}]*\)\s*\{", text,
                              re.M))
     defined |= set(re.findall(r"^(?!static\b|typedef\b|extern\b|struct \w+ \{|return\b)(?:const )?[A-Za-z_][\w ]*? \*?(\w+)"
                               r"(?:\[[^]]*\])? *(?:= *\{|;$)", text, re.M))

@@ -371,6 +371,19 @@ static int lives_of_which_one_is_read(struct side *side)
     return lives(side);
 }
 
+/* The next process of the first one's slot: all that both sent arrives, and the first one is seen off. */
+static void meet_next(struct side *side, const mca_btl_vmshm_endpoint_t *first)
+{
+    side_connect(side);
+    REQUIRE(side->peer != first && side->peer->peer.slot == first->peer.slot);
+    side_meet(side);
+    while (arrived < FIRST_LIFE + SECOND_LIFE) {
+        mca_btl_vmshm_component_progress();
+    }
+    side_meet(side);
+    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_context.retired));
+}
+
 /* The second life's ring is found before the first one is seen off: the late look into the first one's
  * ring leaves the second one's head alone. */
 static int see_both(struct side *side)
@@ -385,14 +398,7 @@ static int see_both(struct side *side)
         first->proc = (opal_proc_t *) &known;
         mca_btl_vmshm_fate_set(first, MCA_BTL_VMSHM_FATE_SILENT);   /* and not forgiven before the next one is */
     }
-    side_connect(side);
-    REQUIRE(side->peer != first && side->peer->peer.slot == first->peer.slot);
-    side_meet(side);
-    while (arrived < FIRST_LIFE + SECOND_LIFE) {
-        mca_btl_vmshm_component_progress();
-    }
-    side_meet(side);
-    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_context.retired));
+    meet_next(side, first);
     side_stop();
     return 0;
 }
@@ -439,14 +445,7 @@ static int see_next_of_lost(struct side *side, int32_t fate)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(first->untold && 0 != first->in.head_offset && NULL != first->in.my_head);
-    side_connect(side);
-    REQUIRE(side->peer != first && side->peer->peer.slot == first->peer.slot);
-    side_meet(side);
-    while (arrived < FIRST_LIFE + SECOND_LIFE) {
-        mca_btl_vmshm_component_progress();
-    }
-    side_meet(side);
-    REQUIRE(0 == side_losses && opal_list_is_empty(&mca_btl_vmshm_context.retired));
+    meet_next(side, first);
     REQUIRE(0 == first->in.head_offset);
     OBJ_RELEASE(first);
     side_stop();

@@ -286,8 +286,8 @@ void mca_btl_vmshm_module_stop(void)
     }
     c->working_count = 0;
     while (NULL != (item = opal_list_remove_first(&c->retired))) {
-        mca_btl_vmshm_endpoint_t *endpoint = (mca_btl_vmshm_endpoint_t *)
-            ((char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
+        mca_btl_vmshm_endpoint_t *endpoint = mca_btl_vmshm_retired(item);
+
         OBJ_RELEASE(endpoint);
     }
     free(c->table);
