@@ -12,7 +12,7 @@
 static int vm_id = -1;
 module_param(vm_id, int, 0444);
 MODULE_PARM_DESC(vm_id,
-		 "id of this VM in the segment's table, where neither the device nor the SMBIOS OEM string vmshm.vm-id=N gives it");
+		 "id of this VM in the segment's table, where neither the device nor the SMBIOS OEM string vmshm.vm-id=N gives it (default: -1, not set)");
 
 static const char *header_limits_fault(const struct vmshm_header *h)
 {

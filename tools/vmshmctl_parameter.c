@@ -5,11 +5,11 @@
  * files in OMPI_MCA_mca_base_param_files the earlier one; that is ~/.openmpi/mca-params.conf and the
  * system's openmpi-mca-params.conf unless it is set, and "none" is none at all. The system's lie where Open MPI
  * was installed to, or in OPAL_SYSCONFDIR. See mca_base_var.c, mca_base_parse_paramfile.c and keyval_lex.l of
- * Open MPI 4.1. Not heeded: OPAL_PREFIX, and values in quotes behind -mca.
+ * Open MPI 4.1. Read otherwise: a comment in the middle of a line, a byte order mark, ":~/" within a value, several
+ * -mca in a line or quotes behind it. Not heeded: OPAL_PREFIX, OMPI_MCA_mca_base_envar_file_prefix.
  */
 #include "vmshmctl.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,14 +30,20 @@ static void copy_value(char *to, size_t room, const char *from)
     snprintf(to, room, "%s%s", in_home ? home() : "", in_home ? from + 1 : from);
 }
 
+/* As Open MPI does: a carriage return is a part of the value. */
+static bool is_blank(char c)
+{
+    return NULL != memchr(" \t\f\v\n", c, 5);
+}
+
 static char *strip(char *text)
 {
     size_t bytes;
 
-    while (isspace((unsigned char) *text)) {
+    while (is_blank(*text)) {
         ++text;
     }
-    for (bytes = strlen(text); bytes > 0 && isspace((unsigned char) text[bytes - 1]); --bytes) {
+    for (bytes = strlen(text); bytes > 0 && is_blank(text[bytes - 1]); --bytes) {
     }
     text[bytes] = '\0';
     return text;

@@ -7,8 +7,9 @@ the protocol, builds the component from it, and runs plan after plan over it unt
 each how long that took, and after how many operations. Nothing of the tree is changed.
 
     storm-mutants.py                  all, a minute or two each at most
-    storm-mutants.py stream-order     one
+    storm-mutants.py stream-offset    one
     storm-mutants.py --list
+    storm-mutants.py --fit            do they fit the sources? Runs nothing
 
 Exit status: 0 all were found, 1 one was not, 2 wrong usage, or a change that does not fit the sources
 any more.
@@ -36,10 +37,10 @@ MUTANTS = {
     "inline-pad": ("a message may reach a slot beyond the ring's end",
                    "btl_vmshm_ring.h", "slots <= left ? 0 : left", "slots <= left + 1 ? 0 : left"),
     "cell-early": ("a cell is free one message before it was consumed",
-                   "btl_vmshm_open.c", "p < head && endpoint->cells_out", "p <= head && endpoint->cells_out"),
+                   "btl_vmshm_open.c", "p < head && endpoint->out.cells_out", "p <= head && endpoint->out.cells_out"),
     "cell-twice": ("the cell that is kept for the next message is used for two",
-                   "btl_vmshm_sendi.c", "cell = endpoint->next_cell;\n        endpoint->next_cell = 0;",
-                   "cell = endpoint->next_cell;"),
+                   "btl_vmshm_sendi.c", "cell = endpoint->out.next_cell;\n        endpoint->out.next_cell = 0;",
+                   "cell = endpoint->out.next_cell;"),
     "cell-waiting": ("what gives its cell away while it waits loses its bytes",
                      "btl_vmshm_send.c",
                      "memcpy(frag->heap, frag->segment.seg_addr.pval, frag->segment.seg_len);",
@@ -56,7 +57,7 @@ MUTANTS = {
                     "streams->chunks_out - streams->chunks_taken > MCA_BTL_VMSHM_CHUNKS"),
     "growth-flight": ("what is in flight is forgotten when the ring grows",
                       "btl_vmshm_open.c",
-                      "inflight[p & (slots - 1)] = endpoint->inflight[p & old_mask];", "(void) old_mask;"),
+                      "inflight[p & (slots - 1)] = endpoint->out.inflight[p & old_mask];", "(void) old_mask;"),
     "growth-first": ("the larger ring begins a position too early",
                      "btl_vmshm_open.c", "make_ring(endpoint, slots, last + 1, false)",
                      "make_ring(endpoint, slots, last, false)"),
@@ -64,14 +65,14 @@ MUTANTS = {
                      "btl_vmshm_open.c", "p < first + slots; ++p",
                      "p < first + (slots > 8 ? slots / 2 : slots); ++p"),
     "ack-ahead": ("a message acknowledges more than was consumed",
-                  "btl_vmshm_ring.h", "(uint32_t) vmshm_load_acquire(&endpoint->consumed)",
-                  "(uint32_t) vmshm_load_acquire(&endpoint->consumed) + 1"),
+                  "btl_vmshm_ring.h", "(uint32_t) vmshm_load_acquire(&endpoint->in.consumed)",
+                  "(uint32_t) vmshm_load_acquire(&endpoint->in.consumed) + 1"),
     "ack-lost": ("the head is shown after 16 KiB only",
                  "btl_vmshm_poll.c", "    } else if (count > 0) {\n        show_head(endpoint);",
                  "    } else if (count > 0) {"),
     "ack-chunk": ("a chunk is given back before it was copied",
-                  "btl_vmshm_stream_in.c", "&endpoint->my_head->chunks, streams->chunks_in)",
-                  "&endpoint->my_head->chunks, streams->chunks_in + 1)"),
+                  "btl_vmshm_stream_in.c", "&endpoint->in.my_head->chunks, streams->chunks_in)",
+                  "&endpoint->in.my_head->chunks, streams->chunks_in + 1)"),
 }
 
 
@@ -90,6 +91,16 @@ def openmpi_flags():
     return ["-DHAVE_CONFIG_H", f"-I{build}", *cpp], libs
 
 
+def fitting(name, path):
+    """The source, in which what is to be changed stands once."""
+    old = MUTANTS[name][2]
+    text = open(path, encoding="utf-8").read()
+    if text.count(old) != 1:
+        fail(f"{name}: \"{old}\" stands {text.count(old)} times in {os.path.basename(path)}, expected once: "
+             "adapt the change")
+    return text
+
+
 def mutate(name, work):
     """The component with one change, in work/inst."""
     what, file, old, new = MUTANTS[name]
@@ -101,9 +112,7 @@ def mutate(name, work):
     for header in ("vmshm_config_top.h",):
         shutil.copy(os.path.join(TOP, header), sources)
     path = os.path.join(sources, BTL, file)
-    text = open(path, encoding="utf-8").read()
-    if text.count(old) != 1:
-        fail(f"{name}: \"{old}\" stands {text.count(old)} times in {file}, expected once: adapt the change")
+    text = fitting(name, path)
     open(path, "w", encoding="utf-8").write(text.replace(old, new))
     cpp, libs = openmpi_flags()
     inst = os.path.join(work, "inst")
@@ -149,6 +158,7 @@ def hunt(name, a, work):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--list", action="store_true")
+    p.add_argument("--fit", action="store_true")
     p.add_argument("--plans", type=int, default=40, help="plans of 150 operations at most (default 40)")
     p.add_argument("name", nargs="*")
     a = p.parse_args()
@@ -158,6 +168,10 @@ def main():
     if a.list:
         for name, mutant in MUTANTS.items():
             print(f"{name:16} {mutant[0]} ({mutant[1]})")
+        return 0
+    if a.fit:
+        for name in a.name or MUTANTS:
+            fitting(name, os.path.join(TOP, BTL, MUTANTS[name][1]))
         return 0
     missed = 0
     with tempfile.TemporaryDirectory(prefix="storm-mutants.") as work:

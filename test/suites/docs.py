@@ -35,9 +35,10 @@ def mca_parameters():
 
 
 def common_parameters():
-    """Open MPI prints parameters of frameworks only, so the source has to tell."""
-    source = read(f"{COMMON}/common_vmshm.c")
-    return {"common_vmshm_" + n for n in re.findall(r'register\("opal", "common", "vmshm", "(\w+)"', source)}
+    """Open MPI prints parameters of frameworks only, so the source has to tell: its help texts have the defaults."""
+    source = re.sub(r'"\s+"', "", read(f"{COMMON}/common_vmshm.c"))
+    return {"common_vmshm_" + n: d for n, d in re.findall(
+        r'register\("opal", "common", "vmshm", "(\w+)",\s*"(?:[^"\\]|\\.)*?\(default: (\w+)', source)}
 
 
 def compare_parameters():
@@ -48,13 +49,14 @@ def compare_parameters():
     table = dict(re.findall(r"^\| `((?:btl|common)_vmshm_\w+)` \| ([^|]*) \|", read("README.md"), re.M))
     page = dict(re.findall(r'((?:btl|common)_vmshm_\w+)[ "]+\((\w*)\)', plain(read("doc/man/vmshm.7"))))
     for where, said in ("README.md", table), ("doc/man/vmshm.7", page):
-        for name in sorted((own.keys() | common) - said.keys()):
+        for name in sorted((own.keys() | common.keys()) - said.keys()):
             wrong(f"{where}: {name} is missing")
         for name, default in sorted(said.items()):
             if name not in everything and name not in common:
                 wrong(f"{where}: there is no parameter {name}")
             value = {"false": "0", "true": "1"}.get(everything.get(name), everything.get(name))
-            if name in everything and default != value:
+            value = value or common.get(name)
+            if value is not None and default.strip("`()") != value:
                 wrong(f"{where}: {name} has default {value}, not {default}")
 
 
@@ -69,10 +71,12 @@ def compare_module():
         for name in re.findall(r"`(\w+)`", names):
             table[name] = default
     for name, text in sorted(parameters.items()):
-        default = re.search(r"\(default: (\w+)", text)
-        if name not in table:
+        default = re.search(r"\(default: ([-\w]+)", text)
+        if not default:
+            wrong(f"guest-kmod: the description of {name} has no default")
+        elif name not in table:
             wrong(f"guest-kmod/README.md: {name} is missing")
-        elif default and default.group(1) not in table[name]:
+        elif default.group(1) != table[name]:
             wrong(f"guest-kmod/README.md: {name} has default {default.group(1)}, not {table[name]}")
 
 
@@ -116,7 +120,7 @@ def compare_files():
             wrong(f"README.md: {name} is not there")
     there = {p.name for p in top.rglob("*vmshm*.[ch]") if "build" not in p.relative_to(top).parts}
     texts = [*top.glob("doc/*.md"), *top.glob("test/model/*.pml"), *top.glob("test/mpi/storm-mutants.py"),
-             *(top / "opal").rglob("*.[ch]"), *top.glob("guest-kmod/*.[ch]"), *top.glob("README.md")]
+             *(top / "opal").rglob("*.[ch]"), *top.glob("guest-kmod/*.[ch]"), *top.glob("guest-kmod/README.md"), *top.glob("README.md")]
     for text in texts:
         for name in sorted(set(re.findall(r"\b(?:btl_|common_)?vmshm_\w+\.[ch]\b", text.read_text())) - there):
             if name not in ("vmshm_config.h", "vmshm_features.h"):      # made by configure and the module's build

@@ -54,6 +54,7 @@ drawings() {
 }
 
 try "the drawings of the layers show the code" drawings
+try "the storm's mutants fit the sources" python3 "$top/test/mpi/storm-mutants.py" --fit
 compare format "format.md has the format's version"
 compare parameters "README.md and vmshm(7) have the MCA parameters and their defaults"
 compare module "guest-kmod/README.md has the module's parameters and their defaults"

@@ -22,8 +22,10 @@ licence_of() { # FILE
 
 # In its first two lines, with nothing behind it but the end of the comment.
 licences() {
-    local file rc=0
+    local file files rc=0
 
+    # A failure of git must not look like a tree without files.
+    files=$(git -c safe.directory='*' ls-files) && [[ -n $files ]] || return 1
     while IFS= read -r file; do
         case $file in
         *.md | *.svg | *.patch | *.gitignore | LICENSE | */COPYING) continue ;;
@@ -32,15 +34,11 @@ licences() {
             echo "$file: no SPDX-License-Identifier: $(licence_of "$file") in its first two lines" >&2
             rc=1
         }
-    done < <(sources)
+    done <<<"$files"
     return $rc
 }
 
-# Those that git knows; of an unpacked tarball no file is told from what autogen.sh has made.
-sources() {
-    git -c safe.directory='*' ls-files
-}
-
+# Of an unpacked tarball no file is told from what autogen.sh has made.
 if [[ -e .git ]]; then
     try "every file names its licence" licences
 else

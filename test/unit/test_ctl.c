@@ -333,6 +333,9 @@ static void identity_of_parameter_files(void **state)
     assert_contains(err, "not a number");
     must(*state, "identity", "--vm-id", "1");
     assert_contains(out, "vm-id-set-in: --vm-id\n");
+    put_parameters(first, "common_vmshm_vm_id = 1\r\n");
+    expect_status(run(*state, "identity"), 1);
+    assert_contains(err, "not a number");
     put_parameters(first, "-mca common_vmshm_vm_id  1\n--mca common_vmshm_segment ~/segment\n");
     setenv("HOME", *state, 1);
     setenv("OMPI_MCA_mca_base_param_files", "~/first.conf", 1);
