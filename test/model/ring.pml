@@ -6,10 +6,10 @@
  *   sender    ring_has_room, ring_publish, ring_publish_cell, ring_make_room, reclaim_acked
  *             (btl_vmshm_ring.h); send, try_send, flush (btl_vmshm_send.c);
  *             send_now, send_short (btl_vmshm_sendi.c); make_ring, ring_grow, reclaim (btl_vmshm_open.c); cell_take,
- *             cell_give, ring_give (btl_vmshm_arena.c); take_leave (btl_vmshm_attend.c)
+ *             cell_give, ring_give (btl_vmshm_memory.c); take_leave (btl_vmshm_attend.c)
  *   receiver  take_messages, take, take_cell, take_short, check_silent, show_head (btl_vmshm_poll.c);
  *             ring_follow, take_ring (btl_vmshm_listen.c); attend_to (btl_vmshm_attend.c)
- *   monitor   tick (btl_vmshm_monitor.c), fate_look (btl_vmshm_fate.c)
+ *   monitor   tick (vmshm_monitor.c), fate_look (vmshm_fate.c), both in opal/mca/common/vmshm
  *
  * Shape of an instance, by -D:
  *   MESSAGES  that the program sends, numbered from 1: what is received must be 1, 2, 3, ...

@@ -41,7 +41,6 @@ void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message)
         .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir,
         .vm_id = (int) side->vm, .name = side->vm,
     };
-    struct vmshm_error e;
 
     REQUIRE(OPAL_SUCCESS == opal_init_util(NULL, NULL));
     (void) opal_show_help_add_dir(UNIT_HELP_DIR);
@@ -55,11 +54,7 @@ void side_start(struct side *side, mca_btl_base_module_recv_cb_fn_t on_message)
     }
     REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_component.btl_version.mca_open_component());
     memcpy(o.job, side->job, sizeof o.job);
-    if (VMSHM_OK != vmshm_join(&o, &c->member, &e)) {
-        fprintf(stderr, "%s: %s: %s\n", e.file, e.field, e.detail);
-        exit(1);
-    }
-    REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_module_start());
+    REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_module_start(&o));
     mca_btl_base_active_message_trigger[SIDE_TAG].cbfunc = on_message;
     mca_btl_vmshm.super.btl_register_error(&mca_btl_vmshm.super, on_error);
 }
@@ -94,7 +89,7 @@ void side_connect(struct side *side)
     struct vmshm_address own, other;
     struct vmshm_error e;
 
-    vmshm_member_address(&mca_btl_vmshm_context.member, &own);
+    vmshm_member_address(mca_btl_vmshm_member(), &own);
     side_tell(side, &own, sizeof own);
     side_hear(side, &other, sizeof other);
     side->peer = mca_btl_vmshm_endpoint_get(&other, &e);

@@ -29,7 +29,7 @@ static bool forged_head, forged_offset, forged_ring;
 static void forge_ring(struct side *side)
 {
     const uint32_t slots = mca_btl_vmshm_context.ring_slots;
-    uint64_t offset = mca_btl_vmshm_ring_take(&mca_btl_vmshm_context.arena, slots, false);
+    uint64_t offset = mca_btl_vmshm_ring_take(&mca_btl_vmshm_context.memory, slots);
     struct vmshm_ring *ring = mca_btl_vmshm_at(offset);
 
     REQUIRE(0 != offset && OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
@@ -48,9 +48,9 @@ static int forger(struct side *side)
         /* The ring's offset leads into the other VM's section. */
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_ring_open(side->peer));
         uint64_t *table = (uint64_t *) mca_btl_vmshm_at(
-            mca_btl_vmshm_context.arena.windows[0].offset + vmshm_rings_offset());
-        table[vmshm_proc_index(mca_btl_vmshm_header(), side->peer->peer.vm, side->peer->peer.slot)] =
-            side->peer->peer.control.offset;
+            mca_btl_vmshm_context.attached->arena.windows[0].offset + vmshm_rings_offset());
+        table[vmshm_proc_index(mca_btl_vmshm_header(), side->peer->peer->vm, side->peer->peer->slot)] =
+            side->peer->peer->control.offset;
     } else if (forged_head) {
         while (NULL == side->peer->in.my_head) {
             mca_btl_vmshm_component_progress();
@@ -81,7 +81,7 @@ static int victim(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(1 == side_losses);
-    REQUIRE(MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(VMSHM_FATE_BROKEN == vmshm_fate(side->peer->peer));
     REQUIRE(0 == arrived);
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();

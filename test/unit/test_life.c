@@ -7,9 +7,7 @@
 
 #include "messages.h"
 
-#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
-#include "btl_vmshm_monitor.h"
 #include "btl_vmshm_send.h"
 
 #include <stdlib.h>
@@ -84,7 +82,7 @@ static int survive(struct side *side)
     REQUIRE(side_losses == !side_unconnected);
     REQUIRE(!side_unconnected || 0 == side->peer->in.head_offset);     /* memory for it serves others */
     REQUIRE(10 == arrived);         /* what it sent before it died is delivered */
-    REQUIRE(MCA_BTL_VMSHM_FATE_DEAD == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(VMSHM_FATE_DEAD == vmshm_fate(side->peer->peer));
     REQUIRE(0 == unit_wait(sibling));
     side_stop();
     return 0;
@@ -116,15 +114,15 @@ static int ignore_unconnected(struct side *side)
     side_connect(side);
     side->peer->proc = (opal_proc_t *) &known;
     side_meet(side);
-    mca_btl_vmshm_fate_set(side->peer, MCA_BTL_VMSHM_FATE_SILENT);
+    vmshm_fate_set(side->peer->peer, VMSHM_FATE_SILENT);
     mca_btl_vmshm_alert();
     while (arrived < 10) {
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(mca_btl_vmshm_is_alive(side->peer) && 0 == side_losses);
     /* found broken while it counted as silent */
-    mca_btl_vmshm_fate_set(side->peer, MCA_BTL_VMSHM_FATE_SILENT);
-    mca_btl_vmshm_peer_broken(side->peer, "a field", "it is broken");
+    vmshm_fate_set(side->peer->peer, VMSHM_FATE_SILENT);
+    vmshm_peer_broken(side->peer->peer, "a field", "it is broken");
     while (!side->peer->attended) {
         mca_btl_vmshm_component_progress();
     }
@@ -188,13 +186,13 @@ static int see_it_leave(struct side *side)
     start(side);
     side_connect(side);
     side_meet(side);
-    while (MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(side->peer) || !side->peer->attended) {
+    while (VMSHM_FATE_ALIVE == vmshm_fate(side->peer->peer) || !side->peer->attended) {
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
-    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer));
+    REQUIRE(VMSHM_FATE_LEFT == vmshm_fate(side->peer->peer));
     REQUIRE(10 == arrived && 0 == side_losses);
-    REQUIRE(0 == side->peer->peer.control.length && 0 == side->peer->peer.grown_count);
+    REQUIRE(0 == side->peer->peer->control.length && 0 == side->peer->peer->grown_count);
     side_stop();
     return 0;
 }
@@ -221,7 +219,7 @@ static void in_a_child(struct side *side, int (*life)(struct side *))
 /* Its last message stands in a window that the peer has not seen yet. */
 static int grow_and_go(struct side *side)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    mca_btl_vmshm_memory_t *memory = &mca_btl_vmshm_context.memory;
     uint32_t seed = side->vm + 1;
     mca_btl_base_descriptor_t *des;
 
@@ -230,10 +228,10 @@ static int grow_and_go(struct side *side)
     send_one(side, 0, &seed);
     side_meet(side);
     side_meet(side);
-    while (arena->count < 2) {
+    while (mca_btl_vmshm_context.attached->arena.count < 2) {
         int cell_class = MCA_BTL_VMSHM_CELL_MAX;
 
-        REQUIRE(0 != mca_btl_vmshm_cell_take(arena, &cell_class));
+        REQUIRE(0 != mca_btl_vmshm_cell_take(memory, &cell_class));
     }
     des = mca_btl_vmshm_alloc(&mca_btl_vmshm.super, side->peer, MCA_BTL_NO_ORDER, MAX_BYTES,
                               MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
@@ -286,13 +284,14 @@ static int look_too_late(struct side *side)
     while (arrived < 1) {
         mca_btl_vmshm_component_progress();
     }
-    mca_btl_vmshm_monitor_stop();   /* which might tell before the window is missed */
+    /* It might tell before the window is missed. */
+    vmshm_monitor_stop(&mca_btl_vmshm_context.attached->monitor);
     side_meet(side);
     side_meet(side);                /* it has left */
     while (!side->peer->attended) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
+    REQUIRE(VMSHM_FATE_LEFT == vmshm_fate(side->peer->peer) && 0 == side_losses);
     REQUIRE(1 == arrived);
     side_meet(side);
     side_stop();
@@ -375,7 +374,7 @@ static int lives_of_which_one_is_read(struct side *side)
 static void meet_next(struct side *side, const mca_btl_vmshm_endpoint_t *first)
 {
     side_connect(side);
-    REQUIRE(side->peer != first && side->peer->peer.slot == first->peer.slot);
+    REQUIRE(side->peer != first && side->peer->peer->slot == first->peer->slot);
     side_meet(side);
     while (arrived < FIRST_LIFE + SECOND_LIFE) {
         mca_btl_vmshm_component_progress();
@@ -396,7 +395,7 @@ static int see_both(struct side *side)
     side_meet(side);
     if (side_unconnected) {
         first->proc = (opal_proc_t *) &known;
-        mca_btl_vmshm_fate_set(first, MCA_BTL_VMSHM_FATE_SILENT);   /* and not forgiven before the next one is */
+        vmshm_fate_set(first->peer, VMSHM_FATE_SILENT);   /* and not forgiven before the next one is */
     }
     meet_next(side, first);
     side_stop();
@@ -429,7 +428,8 @@ static int see_next_of_lost(struct side *side, int32_t fate)
     side_unconnected = true;
     side_start(side, on_either);
     side_connect(side);
-    mca_btl_vmshm_monitor_stop();       /* which would find that it left */
+    /* It would find that the peer left. */
+    vmshm_monitor_stop(&mca_btl_vmshm_context.attached->monitor);
     first = side->peer;
     OBJ_RETAIN(first);
     first->proc = (opal_proc_t *) &known;
@@ -439,7 +439,7 @@ static int see_next_of_lost(struct side *side, int32_t fate)
     }
     side_meet(side);
     REQUIRE(0 != first->in.head_offset);
-    mca_btl_vmshm_fate_set(first, fate);
+    vmshm_fate_set(first->peer, fate);
     mca_btl_vmshm_alert();
     while (!first->attended) {
         mca_btl_vmshm_component_progress();
@@ -454,12 +454,12 @@ static int see_next_of_lost(struct side *side, int32_t fate)
 
 static int see_next_of_broken(struct side *side)
 {
-    return see_next_of_lost(side, MCA_BTL_VMSHM_FATE_BROKEN);
+    return see_next_of_lost(side, VMSHM_FATE_BROKEN);
 }
 
 static int see_next_of_marked(struct side *side)
 {
-    return see_next_of_lost(side, MCA_BTL_VMSHM_FATE_MARKED);
+    return see_next_of_lost(side, VMSHM_FATE_MARKED);
 }
 
 static void test_memory_of_the_lost(void **state)
@@ -491,7 +491,8 @@ static void take_rest(struct vmshm_member *sibling)
 
 static int in_a_full_section(struct side *side)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    mca_btl_vmshm_memory_t *memory = &mca_btl_vmshm_context.memory;
+    const struct vmshm_arena *arena;
     const struct vmshm_join_options o = {
         .segment = unit_path(side->dir, "segment"), .lock_dir = side->dir, .vm_id = (int) side->vm,
     };
@@ -499,16 +500,17 @@ static int in_a_full_section(struct side *side)
     struct vmshm_error e;
 
     start(side);
+    arena = &mca_btl_vmshm_context.attached->arena;
     side_connect(side);
     REQUIRE(VMSHM_OK == vmshm_join(&o, &sibling, &e));
     take_rest(&sibling);
-    REQUIRE(0 == mca_btl_vmshm_channel_take(arena, UNIT_MIB) && arena->refused);
+    REQUIRE(0 == mca_btl_vmshm_channel_take(memory, UNIT_MIB) && arena->refused);
     mca_btl_vmshm_component_progress();
     REQUIRE(arena->refusal_told && VMSHM_ERR_FULL == arena->refusal.code);
     /* Not asked each time. */
-    REQUIRE(0 == mca_btl_vmshm_channel_take(arena, UNIT_MIB) && arena->retry_after > 0);
+    REQUIRE(0 == mca_btl_vmshm_channel_take(memory, UNIT_MIB) && arena->retry_after > 0);
     vmshm_leave(&sibling);
-    while (0 == mca_btl_vmshm_channel_take(arena, UNIT_MIB)) {
+    while (0 == mca_btl_vmshm_channel_take(memory, UNIT_MIB)) {
         usleep(10000);
     }
     REQUIRE(2 == arena->count && 0 == arena->retry_after);
@@ -525,14 +527,14 @@ static void test_section_full_for_a_while(void **state)
 
 static int without_a_ring(struct side *side)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    mca_btl_vmshm_memory_t *memory = &mca_btl_vmshm_context.memory;
     uint32_t seed = side->vm + 1, slots;
     uint64_t last = 0, offset;
 
     start(side);
     side_connect(side);
     slots = mca_btl_vmshm_context.ring_slots;
-    while (0 != (offset = mca_btl_vmshm_ring_take(arena, slots, true))) {
+    while (0 != (offset = mca_btl_vmshm_ring_take(memory, slots))) {
         last = offset;
     }
     send_one(side, 1, &seed);
@@ -540,7 +542,7 @@ static int without_a_ring(struct side *side)
         mca_btl_vmshm_component_progress();
     }
     REQUIRE(0 == side_losses && NULL == side->peer->out.ring && 0 == completed);
-    mca_btl_vmshm_ring_give(arena, last, slots);
+    mca_btl_vmshm_ring_give(memory, last, slots);
     while (0 == completed) {
         mca_btl_vmshm_component_progress();
     }

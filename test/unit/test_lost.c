@@ -6,7 +6,6 @@
 
 #include "messages.h"
 
-#include "btl_vmshm_fate.h"
 #include "btl_vmshm_report.h"
 
 #include "opal/util/show_help.h"
@@ -40,7 +39,7 @@ static int outgrow(struct side *side)
 
     start(side);
     side_connect(side);
-    for (uint64_t n = 0; mca_btl_vmshm_context.arena.count < 2; ++n) {
+    for (uint64_t n = 0; mca_btl_vmshm_context.attached->arena.count < 2; ++n) {
         send_one(side, n, &seed);
     }
     side_meet(side);
@@ -57,8 +56,8 @@ static int cannot_follow(struct side *side)
     for (int i = 0; i < 1000000 && 0 == side_losses; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_UNMAPPED == mca_btl_vmshm_fate(side->peer));
-    REQUIRE(NULL != strstr(mca_btl_vmshm_context.unmapped.detail, "vm.max_map_count"));
+    REQUIRE(1 == side_losses && VMSHM_FATE_UNMAPPED == vmshm_fate(side->peer->peer));
+    REQUIRE(NULL != strstr(mca_btl_vmshm_context.attached->registry.unmapped.detail, "vm.max_map_count"));
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
@@ -95,16 +94,17 @@ static int cannot_hear(struct side *side)
 
 static int be_heard(struct side *side)
 {
-    const struct vmshm_segment *s = &mca_btl_vmshm_context.member.segment;
+    const struct vmshm_segment *s;
     struct vmshm_address other = { .format = VMSHM_FORMAT_VERSION, .vm = 1 - side->vm };
     uint32_t seed = side->vm + 1;
     struct vmshm_error e;
     struct vmshm_proc proc;
 
     start(side);
+    s = &mca_btl_vmshm_member()->segment;
     side_meet(side);
     memcpy(other.segment_uuid, s->header.segment_uuid, sizeof other.segment_uuid);
-    REQUIRE(vmshm_peer_read(&mca_btl_vmshm_context.member, other.vm, 0, &proc));
+    REQUIRE(vmshm_peer_read(mca_btl_vmshm_member(), other.vm, 0, &proc));
     other.epoch = vmshm_section_of(s, other.vm)->epoch;
     other.nonce = proc.nonce;
     other.generation = proc.generation;
@@ -141,7 +141,7 @@ static void find_nothing(struct side *side)
     start(side);
     side_connect(side);
     (void) vmshm_fail(&e, VMSHM_ERR_ABSENT, "segment", "window", "the segment is no more");
-    mca_btl_vmshm_unmapped(side->peer, &e);
+    vmshm_peer_unmapped(side->peer->peer->registry, side->peer->peer, &e);
     for (int i = 0; i < 1000; ++i) {
         mca_btl_vmshm_component_progress();
     }
@@ -194,8 +194,8 @@ static int note_topic(const char *file, const char *name, int header, ...)
 static void prove_too_late(const struct side *side)
 {
     struct vmshm_address a = {
-        .format = VMSHM_FORMAT_VERSION, .vm = side->peer->peer.vm, .slot = side->peer->peer.slot,
-        .nonce = side->peer->peer.nonce + 1, .generation = side->peer->peer.generation, .epoch = side->peer->peer.epoch,
+        .format = VMSHM_FORMAT_VERSION, .vm = side->peer->peer->vm, .slot = side->peer->peer->slot,
+        .nonce = side->peer->peer->nonce + 1, .generation = side->peer->peer->generation, .epoch = side->peer->peer->epoch,
     };
     const opal_proc_t proc = { .proc_flags = 0 };
     struct vmshm_error e;

@@ -102,7 +102,7 @@ static int flood(struct side *side)
         send_one(side, n, &seed);
     }
     REQUIRE(!opal_list_is_empty(&side->peer->out.pending));
-    REQUIRE(mca_btl_vmshm_context.arena.count <= side->max_windows);
+    REQUIRE(mca_btl_vmshm_context.attached->arena.count <= side->max_windows);
     side_meet(side);
     while (completed < 3000) {
         mca_btl_vmshm_component_progress();
@@ -175,7 +175,7 @@ static int flood_bounded(struct side *side)
         send_somehow(side, n);
     }
     REQUIRE(side->peer->out.cells_out <= MCA_BTL_VMSHM_MOST_CELLS_OUT);
-    REQUIRE(mca_btl_vmshm_context.arena.count <= 3);
+    REQUIRE(mca_btl_vmshm_context.attached->arena.count <= 3);
     side_meet(side);
     while (!opal_list_is_empty(&side->peer->out.pending)) {
         mca_btl_vmshm_component_progress();
@@ -339,7 +339,7 @@ static int listen_late(struct side *side)
     struct vmshm_address own, other;
 
     start(side);
-    vmshm_member_address(&mca_btl_vmshm_context.member, &own);
+    vmshm_member_address(mca_btl_vmshm_member(), &own);
     side_tell(side, &own, sizeof own);
     side_hear(side, &other, sizeof other);
     side_meet(side);

@@ -116,7 +116,7 @@ static void require_content(const uint8_t *to, size_t size)
 static int pusher(struct side *side)
 {
     struct mca_btl_base_registration_handle_t *handles[SIZES];
-    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    const mca_btl_vmshm_memory_t *memory = &mca_btl_vmshm_context.memory;
     uint8_t *from[SIZES];
 
     side_start(side, on_message);
@@ -140,8 +140,8 @@ static int pusher(struct side *side)
         mca_btl_vmshm_component_progress();
         usleep(1000);
     }
-    REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
-    REQUIRE(arena->pool_count == arena->pool_room);
+    REQUIRE(VMSHM_FATE_LEFT == vmshm_fate(side->peer->peer) && 0 == side_losses);
+    REQUIRE(memory->pool_count == memory->pool_room);
     side_stop();
     return 0;
 }
@@ -333,8 +333,8 @@ static int victim(struct side *side)
     for (int i = 0; i < 100000 && 0 == side_losses; ++i) {
         mca_btl_vmshm_component_progress();
     }
-    REQUIRE(1 == side_losses && MCA_BTL_VMSHM_FATE_BROKEN == mca_btl_vmshm_fate(side->peer));
-    REQUIRE(0 == strcmp(side->peer->peer.broken_field, "chunk") && 0 == got);
+    REQUIRE(1 == side_losses && VMSHM_FATE_BROKEN == vmshm_fate(side->peer->peer));
+    REQUIRE(0 == strcmp(side->peer->peer->broken_field, "chunk") && 0 == got);
     side_meet(side);
     side_stop();
     return 0;
@@ -374,7 +374,7 @@ static void test_broken_chunk(void **state)
 
 static uint64_t arena_used(void)
 {
-    const mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    const struct vmshm_arena *arena = &mca_btl_vmshm_context.attached->arena;
     uint64_t used = 0;
 
     for (uint32_t i = 0; i < arena->count; ++i) {
@@ -416,7 +416,7 @@ static int server(struct side *side)
         told = 0;
         REQUIRE(OPAL_SUCCESS == mca_btl_vmshm_deregister_mem(&mca_btl_vmshm.super, handle));
         /* Nothing is under way: nothing of the pool is the client's. */
-        REQUIRE(c->arena.pool_count == c->arena.pool_room);
+        REQUIRE(c->memory.pool_count == c->memory.pool_room);
         /* One that is offered, and pushed ahead, and never taken. */
         handle = mca_btl_vmshm_register_mem(&mca_btl_vmshm.super, side->peer, from, sizeof from,
                                             MCA_BTL_REG_FLAG_REMOTE_READ);
@@ -429,7 +429,7 @@ static int server(struct side *side)
             usleep(1000);
         }
         mca_btl_vmshm_component_progress();
-        REQUIRE(MCA_BTL_VMSHM_FATE_LEFT == mca_btl_vmshm_fate(side->peer) && 0 == side_losses);
+        REQUIRE(VMSHM_FATE_LEFT == vmshm_fate(side->peer->peer) && 0 == side_losses);
         REQUIRE(NULL == side->peer->out.ring && opal_list_is_empty(&side->peer->out.pending)
                 && 0 == side->peer->out.cells_out
                 && opal_list_is_empty(&side->peer->out.done) && 0 == c->working_count);
@@ -439,7 +439,7 @@ static int server(struct side *side)
                                                    sizeof from, MCA_BTL_REG_FLAG_REMOTE_READ));
         REQUIRE(OPAL_SUCCESS != mca_btl_vmshm_sendi(&mca_btl_vmshm.super, side->peer, NULL, "late",
                                                     4, 0, MCA_BTL_NO_ORDER, 0, SIDE_TAG, NULL));
-        REQUIRE(c->arena.pool_count == c->arena.pool_room);
+        REQUIRE(c->memory.pool_count == c->memory.pool_room);
         if (0 == i) {
             used = arena_used();
         }

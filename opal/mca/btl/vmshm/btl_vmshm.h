@@ -18,14 +18,15 @@
  *   descriptors                         btl_vmshm_frag.c, btl_vmshm_item.h
  *   finding rings                       btl_vmshm_listen.c, btl_vmshm_connect.h
  *   the sender's half of a ring         btl_vmshm_open.c, btl_vmshm_ring.h
- *   the thread that looks at peers      btl_vmshm_monitor.c
+ *   what the monitor's thread calls     btl_vmshm_tick.c
  *   near and far peers                  btl_vmshm_distance.c
- *   peers, their proof and windows      btl_vmshm_endpoint.c
- *   what became of a peer               btl_vmshm_fate.c
+ *   endpoints, made and retired         btl_vmshm_endpoint.c
  *   which of them matter                btl_vmshm_connected.c
  *   what processes tell each other      btl_vmshm_modex.c
- *   memory of rings and cells           btl_vmshm_arena.c
+ *   memory of rings and cells           btl_vmshm_memory.c
  *   what all of these share             btl_vmshm_context.c
+ * What is not a message is below, in opal/mca/common/vmshm, for all components of the process: membership, peers
+ * and their proof, what became of them, the monitor, memory in the segment (vmshm_attach.h).
  */
 #ifndef MCA_BTL_VMSHM_H
 #define MCA_BTL_VMSHM_H
@@ -60,7 +61,8 @@ extern mca_btl_vmshm_t mca_btl_vmshm;
 /* --- btl_vmshm_module.c */
 /* The module's functions, before its parameters are registered. */
 void mca_btl_vmshm_module_set_up(void);
-int mca_btl_vmshm_module_start(void);
+/* Attach to the segment, make ready for messages. The failure is logged; it may end the job. */
+int mca_btl_vmshm_module_start(const struct vmshm_join_options *join);
 void mca_btl_vmshm_module_stop(void);
 
 #endif

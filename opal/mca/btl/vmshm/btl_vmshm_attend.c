@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dead, departed, silent and broken peers, the loss of the segment: what was noted (btl_vmshm_fate.c,
- * btl_vmshm_monitor.c) is acted upon here, by the thread that polls.
+ * Dead, departed, silent and broken peers, the loss of the segment: what was noted (vmshm_fate.c,
+ * vmshm_monitor.c of the common library) is acted upon here, by the thread that polls.
  */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
@@ -10,12 +10,12 @@
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_connected.h"
 #include "btl_vmshm_frag.h"
-#include "btl_vmshm_monitor.h"
 #include "btl_vmshm_poll.h"
 #include "btl_vmshm_report.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
+#include "btl_vmshm_tick.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,21 +23,18 @@
 
 #include "opal/util/show_help.h"
 
-/* A loss of the segment that a call meets first is known to the monitor after so many ticks. */
-#define LOST_TICKS 2
-
 static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    switch (mca_btl_vmshm_fate(endpoint)) {
-    case MCA_BTL_VMSHM_FATE_DEAD:
+    switch (vmshm_fate(endpoint->peer)) {
+    case VMSHM_FATE_DEAD:
         return "its process ended without MPI_Finalize";
-    case MCA_BTL_VMSHM_FATE_REBOOTED:
+    case VMSHM_FATE_REBOOTED:
         return "its VM was rebooted, or its section cleared (the boot epoch changed)";
-    case MCA_BTL_VMSHM_FATE_MARKED:
+    case VMSHM_FATE_MARKED:
         return "the host marked its VM as gone";
-    case MCA_BTL_VMSHM_FATE_SILENT:
+    case VMSHM_FATE_SILENT:
         return "its VM gave no heartbeat for btl_vmshm_silence_limit seconds";
-    case MCA_BTL_VMSHM_FATE_NO_RING:
+    case VMSHM_FATE_NO_MEMORY:
         return "no shared memory is left for messages to it";
     default:
         return "unknown";
@@ -56,7 +53,7 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
     (void) mca_btl_vmshm_entry_set(vmshm_heads_offset(mca_btl_vmshm_header()), endpoint, 0);
     if (NULL != endpoint->out.ring) {
         mca_btl_vmshm_reclaim_to(endpoint, endpoint->out.tail);
-        mca_btl_vmshm_ring_give(&c->arena, endpoint->out.offset, endpoint->out.slots);
+        mca_btl_vmshm_ring_give(&c->memory, endpoint->out.offset, endpoint->out.slots);
         endpoint->out.ring = NULL;
         endpoint->out.slots = 0;
         free(endpoint->out.inflight);
@@ -72,7 +69,7 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_next_cell_give(endpoint);
     mca_btl_vmshm_places_close(endpoint);
     if (0 != endpoint->in.head_offset) {
-        mca_btl_vmshm_line_give(&c->arena, endpoint->in.head_offset);
+        mca_btl_vmshm_line_give(&c->memory, endpoint->in.head_offset);
         endpoint->in.head_offset = 0;
         endpoint->in.my_head = NULL;
     }
@@ -94,16 +91,16 @@ static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
 static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const int32_t fate = mca_btl_vmshm_fate(endpoint);
+    const int32_t fate = vmshm_fate(endpoint->peer);
     char name[128], line[384];
 
     mca_btl_vmshm_peer_name(endpoint, name, sizeof name);
-    if (MCA_BTL_VMSHM_FATE_BROKEN == fate) {
-        opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->peer.broken_field,
-                       endpoint->peer.broken_why);
-    } else if (MCA_BTL_VMSHM_FATE_NO_RING == fate) {
-        opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->arena.count,
-                       c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / MCA_BTL_VMSHM_TICKS_PER_SECOND);
+    if (VMSHM_FATE_BROKEN == fate) {
+        opal_show_help("help-btl-vmshm.txt", "peer broken", true, name, endpoint->peer->broken_field,
+                       endpoint->peer->broken_why);
+    } else if (VMSHM_FATE_NO_MEMORY == fate) {
+        opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->attached->arena.count,
+                       c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / VMSHM_TICKS_PER_SECOND);
     } else {
         opal_show_help("help-btl-vmshm.txt", "peer gone", true, name, reason_of(endpoint));
     }
@@ -111,7 +108,7 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
         /* ob1 prints this line itself and ends the job: the peer is named even if the launcher
          * loses the help text, which 4.1.4's does now and then on its own node. */
         snprintf(line, sizeof line, "btl vmshm: lost %s: %s", name,
-                 MCA_BTL_VMSHM_FATE_BROKEN == fate ? endpoint->peer.broken_why
+                 VMSHM_FATE_BROKEN == fate ? endpoint->peer->broken_why
                                                              : reason_of(endpoint));
         c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL,
                     vmshm_load_acquire(&endpoint->proc), line);
@@ -124,37 +121,21 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
     const opal_process_name_t said = {
-        .jobid = (uint32_t) (endpoint->peer.name >> 32), .vpid = (uint32_t) endpoint->peer.name,
+        .jobid = (uint32_t) (endpoint->peer->name >> 32), .vpid = (uint32_t) endpoint->peer->name,
     };
 
     return mca_btl_vmshm_is_connected(NULL == proc ? &said : &proc->proc_name);
 }
 
-/* Who is silent while it is not connected is alive, unless somebody found it broken meanwhile. False: its slot has
- * another process, it is no more. */
+/* Who is silent while it is not connected is alive. False: its slot has another process, it is no more. */
 static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t place = vmshm_proc_index(mca_btl_vmshm_header(), endpoint->peer.vm, endpoint->peer.slot);
-    bool present;
+    const bool present = vmshm_peer_forgive(endpoint->peer);
 
-    /* Who retires an endpoint holds the lock: its verdict comes before or after this one. */
-    pthread_mutex_lock(&c->table_lock);
-    present = endpoint == c->table[place];
     if (present) {
-        vmshm_store_release(&endpoint->peer.fate, MCA_BTL_VMSHM_FATE_ALIVE);
+        mca_btl_vmshm_look_again(endpoint->peer->vm);       /* its bell meanwhile */
     }
-    pthread_mutex_unlock(&c->table_lock);
-    if (!present) {
-        return false;
-    }
-    vmshm_fence_store_load();           /* see mca_btl_vmshm_accuse() */
-    if (2 == vmshm_load_acquire(&endpoint->peer.accused)) {
-        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_BROKEN);
-        mca_btl_vmshm_alert();
-    }
-    vmshm_store_relaxed(&c->unheard[endpoint->peer.vm], 2);      /* its bell meanwhile */
-    return true;
+    return present;
 }
 
 /* It is lost, but that is of no concern while it is not connected. It may be again, or not be yet: while
@@ -171,15 +152,15 @@ static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 
 static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const int32_t fate = mca_btl_vmshm_fate(endpoint);
-    bool is_no_more = MCA_BTL_VMSHM_FATE_DEAD == fate || MCA_BTL_VMSHM_FATE_REBOOTED == fate;
+    const int32_t fate = vmshm_fate(endpoint->peer);
+    bool is_no_more = VMSHM_FATE_DEAD == fate || VMSHM_FATE_REBOOTED == fate;
 
     if (endpoint->untold) {
         tell_if_connected(endpoint);
         return;
     }
     /* Nobody waits for it: it may be silent as long as it likes. */
-    if (MCA_BTL_VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
+    if (VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
         if (forgive_silence(endpoint)) {
             return;
         }
@@ -194,10 +175,10 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         deliver_rest(endpoint);
     }
     mca_btl_vmshm_endpoint_unmap(endpoint);
-    if (MCA_BTL_VMSHM_FATE_UNMAPPED == fate) {
+    if (VMSHM_FATE_UNMAPPED == fate) {
         return;                         /* see tell_unmapped */
     }
-    if (MCA_BTL_VMSHM_FATE_LEFT == fate) {
+    if (VMSHM_FATE_LEFT == fate) {
         take_leave(endpoint);
         return;
     }
@@ -207,19 +188,19 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-static void tell_lost(void)
+static void tell_lost(const char *why)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
+    const char *path = mca_btl_vmshm_member()->segment.path;
     char line[384];
 
     if (c->lost_told) {
         return;
     }
     c->lost_told = true;
-    opal_show_help("help-btl-vmshm.txt", "segment lost", true, c->member.segment.path, c->lost);
+    opal_show_help("help-btl-vmshm.txt", "segment lost", true, path, why);
     if (NULL != c->error_cb) {
-        snprintf(line, sizeof line, "btl vmshm: lost the segment %.255s: %.80s",
-                 c->member.segment.path, c->lost);
+        snprintf(line, sizeof line, "btl vmshm: lost the segment %.255s: %.80s", path, why);
         c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, line);
     }
 }
@@ -227,31 +208,24 @@ static void tell_lost(void)
 static void tell_unmapped(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const struct vmshm_error *e = &c->unmapped;
+    struct vmshm_error e;
     char line[384];
 
-    if (2 != vmshm_load_acquire(&c->unmapped_stage)) {
+    if (!vmshm_peer_unmapped_take(&c->attached->registry, &e)) {
         return;
     }
-    if (VMSHM_ERR_ABSENT == e->code
-        && vmshm_load_relaxed(&c->ticks) - c->unmapped_ticks <= LOST_TICKS) {
-        mca_btl_vmshm_alert();          /* most likely the segment is lost: see tell_lost */
-        return;
-    }
-    vmshm_store_release(&c->unmapped_stage, 3);
-    opal_show_help("help-btl-vmshm.txt", "not mapped", true, e->file, e->field, e->detail);
+    opal_show_help("help-btl-vmshm.txt", "not mapped", true, e.file, e.field, e.detail);
     if (NULL != c->error_cb) {
-        snprintf(line, sizeof line, "btl vmshm: cannot read a peer's memory: %.300s", e->detail);
+        snprintf(line, sizeof line, "btl vmshm: cannot read a peer's memory: %.300s", e.detail);
         c->error_cb(&mca_btl_vmshm.super, MCA_BTL_ERROR_FLAGS_FATAL, NULL, line);
     }
 }
 
 static void tell_refusal(void)
 {
-    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     struct vmshm_error e;
 
-    if (mca_btl_vmshm_arena_refusal(&c->arena, &e)) {
+    if (vmshm_arena_refusal(&mca_btl_vmshm_context.attached->arena, &e)) {
         opal_show_help("help-btl-vmshm.txt", "no further window", true, e.file, e.field, e.detail);
     }
 }
@@ -286,14 +260,15 @@ static void forget(mca_btl_vmshm_endpoint_t *endpoint)
 void mca_btl_vmshm_attend(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
-                            * mca_btl_vmshm_header()->procs;
+    const uint64_t places = mca_btl_vmshm_places();
     mca_btl_vmshm_endpoint_t *endpoint;
+    const char *lost;
 
-    /* An exchange: what is looked at below must not have been loaded before. */
-    (void) vmshm_exchange(&c->attention, 0);
-    if (NULL != vmshm_load_acquire(&c->lost)) {
-        tell_lost();
+    /* What is looked at below must not have been loaded before. */
+    c->alerts_seen = vmshm_load_acquire(c->alerts);
+    lost = vmshm_monitor_lost(&c->attached->monitor);
+    if (NULL != lost) {
+        tell_lost(lost);
         return;
     }
     tell_unmapped();
@@ -301,7 +276,7 @@ void mca_btl_vmshm_attend(void)
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;
 
-        if (!mca_btl_vmshm_is_silent_for(vm, c->silence_warning) || vmshm_load_relaxed(&c->silence_noted[vm])) {
+        if (!vmshm_is_silent_for(&c->attached->monitor, vm, c->silence_warning) || vmshm_load_relaxed(&c->silence_noted[vm])) {
             continue;
         }
         for (uint32_t slot = 0; slot < mca_btl_vmshm_header()->procs && !has_peer; ++slot) {

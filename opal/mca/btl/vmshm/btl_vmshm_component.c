@@ -296,7 +296,7 @@ static bool check_parameters(void)
         return refuse("btl_vmshm_ring_slots_max",
                       "a power of two from btl_vmshm_ring_slots to 65536");
     }
-    if (c->max_windows < 1 || c->max_windows > MCA_BTL_VMSHM_MAX_WINDOWS) {
+    if (c->max_windows < 1 || c->max_windows > VMSHM_ARENA_MAX_WINDOWS) {
         return refuse("btl_vmshm_max_windows", "1 to 16");
     }
     if (c->window_size < VMSHM_GRANULE_BYTES) {
@@ -317,8 +317,9 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_base_module_t **modules;
+    struct vmshm_join_options join;
     struct vmshm_address address;
-    struct vmshm_error e;
+    const struct vmshm_member *m;
 
     (void) enable_progress_threads;
     (void) enable_mpi_threads;
@@ -332,32 +333,27 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
         return NULL;
     }
     check_get_limit();
-    if (VMSHM_OK != opal_common_vmshm_join(&c->member, &e)) {
-        mca_btl_vmshm_unusable(&e);
-        (void) mca_btl_vmshm_address_put(NULL);
-        return NULL;
-    }
+    opal_common_vmshm_join_options(&join);
     c->ranks = mca_btl_vmshm_job_size();
     modules = malloc(sizeof *modules);
-    if (NULL == modules || OPAL_SUCCESS != mca_btl_vmshm_module_start()) {
+    if (NULL == modules || OPAL_SUCCESS != mca_btl_vmshm_module_start(&join)) {
         goto fail;
     }
-    vmshm_member_address(&c->member, &address);
+    m = mca_btl_vmshm_member();
+    vmshm_member_address(m, &address);
     if (OPAL_SUCCESS != mca_btl_vmshm_address_put(&address)) {
         mca_btl_vmshm_module_stop();
         goto fail;
     }
     opal_output_verbose(20, opal_btl_base_framework.framework_output,
                         "btl vmshm: segment %s (%s), VM %u (from the %s), slot %u",
-                        c->member.segment.path, c->member.segment.provider, c->member.id.vm,
-                        c->member.id.source, c->member.slot);
+                        m->segment.path, m->segment.provider, m->id.vm, m->id.source, m->slot);
     modules[0] = &mca_btl_vmshm.super;
     *num_modules = 1;
     return modules;
 
 fail:
     free(modules);
-    vmshm_leave(&c->member);
     (void) mca_btl_vmshm_address_put(NULL);
     return NULL;
 }

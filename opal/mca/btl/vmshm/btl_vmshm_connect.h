@@ -14,14 +14,17 @@
 
 #include "btl_vmshm_context.h"
 
+/* Ticks of the monitor for which messages to a new peer wait for the memory of a ring: 10 s. */
+#define MCA_BTL_VMSHM_NO_RING_TICKS 20
+
 /* An entry of the own table of rings or of heads. */
 static inline uint64_t *mca_btl_vmshm_own_entry(uint64_t table,
                                                 const mca_btl_vmshm_endpoint_t *peer)
 {
-    const uint64_t control = mca_btl_vmshm_context.arena.windows[0].offset;
+    const uint64_t control = mca_btl_vmshm_context.attached->arena.windows[0].offset;
 
     return (uint64_t *) mca_btl_vmshm_at(control + table)
-           + vmshm_proc_index(mca_btl_vmshm_header(), peer->peer.vm, peer->peer.slot);
+           + vmshm_proc_index(mca_btl_vmshm_header(), peer->peer->vm, peer->peer->slot);
 }
 
 /* Enter the offset there, 0: nothing. False, and nothing was entered: the entry is for the next process of
@@ -32,15 +35,17 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *pee
 static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
                                                        const mca_btl_vmshm_endpoint_t *peer)
 {
-    const struct vmshm_member *m = &mca_btl_vmshm_context.member;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
 
-    return (const uint64_t *) mca_btl_vmshm_at(peer->peer.control.offset + table)
+    return (const uint64_t *) mca_btl_vmshm_at(peer->peer->control.offset + table)
            + vmshm_proc_index(mca_btl_vmshm_header(), m->id.vm, m->slot);
 }
 
 /* --- btl_vmshm_listen.c */
 /* Look at one VM's bell, take the rings that are for us. Called by the poller only. */
 void mca_btl_vmshm_listen(uint32_t vm);
+/* Go through that VM's processes once more, although its bell is silent. */
+void mca_btl_vmshm_look_again(uint32_t vm);
 /* Read from the ring that the peer has for us, if it has one. Called by the poller only. */
 void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint);
 /* Follow the peer to its next ring. False: the peer is broken, *why says how. */

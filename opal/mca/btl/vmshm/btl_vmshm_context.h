@@ -5,8 +5,8 @@
 #ifndef MCA_BTL_VMSHM_CONTEXT_H
 #define MCA_BTL_VMSHM_CONTEXT_H
 
-#include "btl_vmshm_arena.h"
 #include "btl_vmshm_endpoint.h"
+#include "btl_vmshm_memory.h"
 
 /* What a poll needs to know of a ring: where its next message will be published, and as what. */
 struct mca_btl_vmshm_watch_t {
@@ -40,8 +40,11 @@ struct mca_btl_vmshm_context_t {
     unsigned int silence_limit;         /* s, 0: never */
 
     uint32_t ranks;                     /* of the job, 0: unknown */
-    struct vmshm_member member;
-    mca_btl_vmshm_arena_t arena;
+    struct vmshm_attached *attached;    /* what the process shares with other components */
+    uint8_t *base;                      /* of the segment; these two are the attached one's, for speed */
+    const uint32_t *alerts;
+    uint32_t alerts_seen;               /* the poller's: of these it has looked at what was new */
+    mca_btl_vmshm_memory_t memory;
     opal_free_list_t frags;
     opal_free_list_t streams;
     opal_free_list_t pulls;
@@ -49,7 +52,7 @@ struct mca_btl_vmshm_context_t {
     bool active;                        /* joined, module in use */
 
     opal_mutex_t connect_lock;          /* one endpoint is made at a time */
-    pthread_mutex_t table_lock;         /* the monitor, of which Open MPI does not know, takes it, too */
+    pthread_mutex_t table_lock;         /* the monitor's thread, which Open MPI does not know, takes it, too */
     mca_btl_vmshm_endpoint_t **table;   /* [vms * procs], the present process of each slot */
     opal_list_t retired;                /* endpoints of earlier ones, until they are attended to */
     uint64_t gone_messages;             /* sent to those that are not on it any more */
@@ -74,27 +77,15 @@ struct mca_btl_vmshm_context_t {
     uint32_t quiet;                     /* polls in a row that found nothing */
     uint32_t busy;                      /* polls that found something */
     volatile int32_t polling;           /* polls, one within the other; one thread polls at a time */
-    int32_t attention;                  /* there is something to attend to: mca_btl_vmshm_alert */
 
     /* job keys whose processes may be heard; connect lock */
     uint8_t (*keys)[16];
     uint32_t key_count;
 
     /* liveness */
-    pthread_t monitor;
-    bool monitoring;
-    uint32_t ticks;                     /* of the monitor, from 1 on */
-    bool stop;                          /* monitor lock */
-    pthread_mutex_t monitor_lock;
-    pthread_cond_t monitor_cond;
-    const char *lost;                   /* why this process no longer has the segment; the monitor writes it */
     bool lost_told;
     bool untold;                        /* there may be endpoints that are; the poller writes it */
-    int32_t unmapped_stage;             /* 1: the one below is being written, 2: to be told, 3: told */
-    struct vmshm_error unmapped;        /* why a peer's memory cannot be read */
-    uint32_t unmapped_ticks;            /* the ticks then */
-    uint32_t silent_ticks[VMSHM_MAX_VMS];
-    bool silence_noted[VMSHM_MAX_VMS];
+    bool silence_noted[VMSHM_MAX_VMS];  /* users were told */
 
     mca_btl_base_module_error_cb_fn_t error_cb;
 };
@@ -102,14 +93,25 @@ typedef struct mca_btl_vmshm_context_t mca_btl_vmshm_context_t;
 
 extern mca_btl_vmshm_context_t mca_btl_vmshm_context;
 
+static inline struct vmshm_member *mca_btl_vmshm_member(void)
+{
+    return &mca_btl_vmshm_context.attached->member;
+}
+
 static inline const struct vmshm_header *mca_btl_vmshm_header(void)
 {
-    return &mca_btl_vmshm_context.member.segment.header;
+    return &mca_btl_vmshm_member()->segment.header;
+}
+
+/* Processes that the segment has room for. */
+static inline uint64_t mca_btl_vmshm_places(void)
+{
+    return (uint64_t) mca_btl_vmshm_header()->vms * mca_btl_vmshm_header()->procs;
 }
 
 static inline void *mca_btl_vmshm_at(uint64_t offset)
 {
-    return vmshm_at(&mca_btl_vmshm_context.member, offset);
+    return mca_btl_vmshm_context.base + offset;
 }
 
 /* The endpoint at that place of the table, or NULL. For the poller, which alone lets endpoints go; others
@@ -128,7 +130,13 @@ static inline mca_btl_vmshm_endpoint_t *mca_btl_vmshm_retired(opal_list_item_t *
 /* Have progress call mca_btl_vmshm_attend(). What there is to see was stored before. */
 static inline void mca_btl_vmshm_alert(void)
 {
-    vmshm_store_release(&mca_btl_vmshm_context.attention, 1);
+    vmshm_alert(&mca_btl_vmshm_context.attached->events);
+}
+
+/* Is there something to attend to? */
+static inline bool mca_btl_vmshm_is_alerted(void)
+{
+    return vmshm_load_relaxed(mca_btl_vmshm_context.alerts) != mca_btl_vmshm_context.alerts_seen;
 }
 
 #endif

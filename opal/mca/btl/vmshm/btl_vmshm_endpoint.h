@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer process: who it is, what is under way to it and from it, what became of it.
+ * A peer process, as the transport sees it: what is under way to it and from it.
  */
 #ifndef MCA_BTL_VMSHM_ENDPOINT_H
 #define MCA_BTL_VMSHM_ENDPOINT_H
 
 #include "btl_vmshm.h"
+#include "vmshm_fate.h"
 
 struct mca_btl_vmshm_frag_t;
 typedef struct mca_btl_vmshm_streams_t mca_btl_vmshm_streams_t;
@@ -16,50 +17,6 @@ struct mca_btl_vmshm_inflight_t {
     uint64_t cell;                      /* to take back: offset | class, or 0 */
 };
 typedef struct mca_btl_vmshm_inflight_t mca_btl_vmshm_inflight_t;
-
-/* A window of a peer that this process is registered to read. */
-struct mca_btl_vmshm_mapped_t {
-    uint64_t offset;
-    uint64_t length;
-    uint32_t index;
-};
-typedef struct mca_btl_vmshm_mapped_t mca_btl_vmshm_mapped_t;
-
-/* What liveness found out about a peer; written by the monitor, acted upon in progress. */
-enum {
-    MCA_BTL_VMSHM_FATE_ALIVE = 0,
-    MCA_BTL_VMSHM_FATE_LEFT,            /* it finalized */
-    MCA_BTL_VMSHM_FATE_DEAD,            /* its process slot was cleared or taken by another */
-    MCA_BTL_VMSHM_FATE_REBOOTED,        /* its VM has another epoch */
-    MCA_BTL_VMSHM_FATE_MARKED,          /* the host says the VM is gone */
-    MCA_BTL_VMSHM_FATE_SILENT,          /* no heartbeat for btl_vmshm_silence_limit */
-    MCA_BTL_VMSHM_FATE_NO_RING,         /* this process has no memory for a ring towards it */
-    MCA_BTL_VMSHM_FATE_UNMAPPED,        /* this process cannot map or keep what it wrote */
-    MCA_BTL_VMSHM_FATE_BROKEN           /* what it wrote is not what the format allows */
-};
-
-/* Who a peer is, what became of it, which of its windows this process reads. */
-struct mca_btl_vmshm_peer_t {
-    /* Written before others see the endpoint. */
-    uint32_t vm;
-    uint32_t slot;
-    uint32_t generation;
-    uint64_t nonce;
-    uint64_t epoch;
-    uint64_t name;                      /* Open MPI's process name, as the peer says it */
-
-    /* Any thread; the first verdict holds: mca_btl_vmshm_fate_set(). */
-    int32_t fate;                       /* once it is not alive it stays as it is, but for silence */
-    int32_t accused;                    /* 1: the two below are being written, 2: they were */
-    const char *broken_field;           /* with FATE_BROKEN */
-    const char *broken_why;
-
-    /* Under the table lock; the poller alone takes away. */
-    mca_btl_vmshm_mapped_t control;     /* its first window, and the further ones of those that grew */
-    mca_btl_vmshm_mapped_t *grown;      /* [MCA_BTL_VMSHM_MAX_WINDOWS - 1], NULL until needed */
-    uint32_t grown_count;
-};
-typedef struct mca_btl_vmshm_peer_t mca_btl_vmshm_peer_t;
 
 /* The sender's half: our ring towards the peer. Written under the endpoint's lock. */
 struct mca_btl_vmshm_out_t {
@@ -115,37 +72,24 @@ struct mca_btl_base_endpoint_t {
     mca_btl_vmshm_out_t out;
     mca_btl_vmshm_in_t in;
     mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first; the lock */
-    mca_btl_vmshm_peer_t peer;
+    struct vmshm_peer *peer;            /* who it is and what became of it: vmshm_registry.h */
     opal_proc_t *proc;                  /* NULL until add_procs; the connect lock */
-    bool attended;                      /* its fate was acted upon; the lock */
+    bool reads;                         /* the peer's memory; the lock */
+    bool attended;                      /* the peer's fate was acted upon; the lock */
     bool untold;                        /* but not told: it is not connected. The poller */
 };
 typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
 
-/* What was read to judge, and what the peer wrote before, is seen by who sees the verdict. */
-static inline int32_t mca_btl_vmshm_fate(const mca_btl_vmshm_endpoint_t *endpoint)
-{
-    return vmshm_load_acquire(&endpoint->peer.fate);
-}
-
 static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return MCA_BTL_VMSHM_FATE_ALIVE == mca_btl_vmshm_fate(endpoint);
+    return vmshm_is_alive(endpoint->peer);
 }
 
-/* Nothing more is read that it wrote. */
+/* Nothing more is read that the peer wrote. */
 static inline bool mca_btl_vmshm_is_unread(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return mca_btl_vmshm_fate(endpoint) >= MCA_BTL_VMSHM_FATE_UNMAPPED;
-}
-
-/* The first verdict holds. */
-static inline void mca_btl_vmshm_fate_set(mca_btl_vmshm_endpoint_t *endpoint, int32_t fate)
-{
-    int32_t expected = MCA_BTL_VMSHM_FATE_ALIVE;
-
-    (void) vmshm_compare_exchange(&endpoint->peer.fate, &expected, fate);
+    return vmshm_is_unread(endpoint->peer);
 }
 
 /* So much was sent. Endpoint lock held; the monitor reads it. */
@@ -165,10 +109,6 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address 
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *address,
                                                      opal_proc_t *proc, struct vmshm_error *e);
 void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc);
-/* Where [offset, offset + length) of a peer's window is mapped. NULL: it is not the peer's, or it cannot be
- * mapped here. Then that is the peer's fate already, and mca_btl_vmshm_peer_broken() changes nothing. */
-const void *mca_btl_vmshm_peer_memory(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
-                                      uint64_t length);
 /* Stop reading from the endpoint, and sending to it: off the rosters, no reader of its windows any more.
  * Called by the poller only. */
 void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);

@@ -21,7 +21,7 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool 
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_frag_t *frag;
 
-    if (OPAL_UNLIKELY(size > c->arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX])) {
+    if (OPAL_UNLIKELY(size > c->memory.cell_bytes[MCA_BTL_VMSHM_CELL_MAX])) {
         return NULL;
     }
     frag = (mca_btl_vmshm_frag_t *) mca_btl_vmshm_item_take(&c->frags);
@@ -43,7 +43,7 @@ mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool 
     }
     frag->cell_class = mca_btl_vmshm_cell_class(size);
     if (OPAL_LIKELY(in_cell)) {
-        frag->cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+        frag->cell = mca_btl_vmshm_cell_take(&c->memory, &frag->cell_class);
     }
     if (OPAL_LIKELY(0 != frag->cell)) {
         frag->segment.seg_addr.pval = mca_btl_vmshm_at(frag->cell);
@@ -63,7 +63,7 @@ void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag)
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
     if (0 != frag->cell) {
-        mca_btl_vmshm_cell_give(&c->arena, frag->cell, frag->cell_class);
+        mca_btl_vmshm_cell_give(&c->memory, frag->cell, frag->cell_class);
         frag->cell = 0;
     }
     free(frag->heap);
@@ -109,7 +109,7 @@ int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descripto
 void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint)
 {
     if (0 != endpoint->out.next_cell) {
-        mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.arena, endpoint->out.next_cell,
+        mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.memory, endpoint->out.next_cell,
                                 MCA_BTL_VMSHM_CELL_EAGER);
         endpoint->out.next_cell = 0;
     }

@@ -70,7 +70,7 @@ int mca_btl_vmshm_free(struct mca_btl_base_module_t *btl, mca_btl_base_descripto
 
 static inline int mca_btl_vmshm_cell_class(size_t size)
 {
-    return size <= mca_btl_vmshm_context.arena.cell_bytes[MCA_BTL_VMSHM_CELL_EAGER]
+    return size <= mca_btl_vmshm_context.memory.cell_bytes[MCA_BTL_VMSHM_CELL_EAGER]
            ? MCA_BTL_VMSHM_CELL_EAGER : MCA_BTL_VMSHM_CELL_MAX;
 }
 

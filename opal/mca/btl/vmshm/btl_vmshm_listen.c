@@ -4,7 +4,6 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_connect.h"
-#include "btl_vmshm_fate.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +11,7 @@
 /* What counts the messages of those who are gone. */
 static struct vmshm_head nobodys_head;
 
-/* Go through that VM's processes once more, although its bell is silent. */
-static void look_again(uint32_t vm)
+void mca_btl_vmshm_look_again(uint32_t vm)
 {
     vmshm_store_relaxed(&mca_btl_vmshm_context.unheard[vm], 2);
 }
@@ -26,7 +24,7 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
     uint64_t to;
 
     shared = 0 == offset % VMSHM_LINE_BYTES
-             ? mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *shared) : NULL;
+             ? vmshm_peer_memory(endpoint->peer, offset, sizeof *shared) : NULL;
     if (NULL == shared) {
         *why = "its offset is not in a window of the peer";
         return false;
@@ -34,8 +32,8 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
     /* Stored last, when the slots were ready. */
     to = vmshm_load_acquire(&shared->to);
     vmshm_copy_in(&ring, shared, sizeof ring);
-    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->peer.nonce
-        || to != mca_btl_vmshm_context.member.nonce) {
+    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->peer->nonce
+        || to != mca_btl_vmshm_member()->nonce) {
         *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
         return false;
     }
@@ -44,7 +42,7 @@ static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const
         *why = "its number of slots is not a power of two in the allowed range";
         return false;
     }
-    if (NULL == mca_btl_vmshm_peer_memory(endpoint, offset, vmshm_ring_bytes(ring.slots))) {
+    if (NULL == vmshm_peer_memory(endpoint->peer, offset, vmshm_ring_bytes(ring.slots))) {
         *why = "it does not end in a window of the peer";
         return false;
     }
@@ -102,22 +100,22 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t offset =
         vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_rings_offset(), endpoint));
-    const int32_t fate = mca_btl_vmshm_fate(endpoint);
+    const int32_t fate = vmshm_fate(endpoint->peer);
     /* Silence may be forgiven. */
-    const bool alive = MCA_BTL_VMSHM_FATE_ALIVE == fate || MCA_BTL_VMSHM_FATE_SILENT == fate;
+    const bool alive = VMSHM_FATE_ALIVE == fate || VMSHM_FATE_SILENT == fate;
     const char *why = NULL;
 
     if (0 == offset || mca_btl_vmshm_is_unread(endpoint)) {
         return;
     }
     if (alive && 0 == endpoint->in.head_offset) {
-        endpoint->in.head_offset = mca_btl_vmshm_line_take(&c->arena);
+        endpoint->in.head_offset = mca_btl_vmshm_line_take(&c->memory);
     }
     if ((alive && 0 == endpoint->in.head_offset) || !take_ring(endpoint, offset, &why)) {
         if (NULL != why) {
-            mca_btl_vmshm_peer_broken(endpoint, "ring", why);
+            vmshm_peer_broken(endpoint->peer, "ring", why);
         } else if (alive && 0 == endpoint->in.head_offset) {
-            look_again(endpoint->peer.vm);   /* out of memory: try again */
+            mca_btl_vmshm_look_again(endpoint->peer->vm);   /* out of memory: try again */
         }
         return;
     }
@@ -128,10 +126,10 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     vmshm_store_relaxed(&endpoint->in.consumed, endpoint->in.position);
     vmshm_store_relaxed(&endpoint->in.my_head->head, endpoint->in.position);
     vmshm_store_relaxed(&endpoint->in.my_head->chunks, 0);
-    vmshm_store_release(&endpoint->in.my_head->from, endpoint->peer.nonce);
+    vmshm_store_release(&endpoint->in.my_head->from, endpoint->peer->nonce);
     if (!roster_add(endpoint)) {
         endpoint->in.ring = NULL;
-        look_again(endpoint->peer.vm);
+        mca_btl_vmshm_look_again(endpoint->peer->vm);
         return;
     }
     if (alive) {
@@ -167,7 +165,7 @@ void mca_btl_vmshm_key_add(const uint8_t key[16])
         memcpy(c->keys[c->key_count++], key, 16);
         for (uint32_t vm = 0; vm < VMSHM_MAX_VMS; ++vm) {
             if (0 != vmshm_load_relaxed(&c->unheard[vm])) {
-                look_again(vm);
+                mca_btl_vmshm_look_again(vm);
             }
         }
     }
@@ -194,19 +192,18 @@ static bool is_key_held(const uint8_t key[16], uint32_t vm)
  * another one's bell rings. */
 static bool is_heard(uint32_t vm, uint32_t slot)
 {
-    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const mca_btl_vmshm_endpoint_t *endpoint =
         mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
-    const struct vmshm_proc *proc = vmshm_proc_of(&c->member.segment, vm, slot);
+    const struct vmshm_proc *proc = vmshm_proc_of(&mca_btl_vmshm_member()->segment, vm, slot);
 
     return NULL != endpoint && NULL != endpoint->in.ring
-           && vmshm_load_acquire(&proc->generation) == endpoint->peer.generation;
+           && vmshm_load_acquire(&proc->generation) == endpoint->peer->generation;
 }
 
 void mca_btl_vmshm_listen(uint32_t vm)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const struct vmshm_member *m = &c->member;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
     const uint32_t bell = vmshm_load_acquire(c->bell[vm]);
 
     if (OPAL_LIKELY(bell == c->bells[vm] && vmshm_load_relaxed(&c->unheard[vm]) < 2)) {
@@ -241,7 +238,8 @@ void mca_btl_vmshm_listen(uint32_t vm)
         a.generation = proc.generation;
         endpoint = mca_btl_vmshm_endpoint_get(&a, &e);
         if (NULL == endpoint && VMSHM_ERR_PEER != e.code && VMSHM_ERR_USER != e.code) {
-            mca_btl_vmshm_unmapped(NULL, &e);   /* its messages would wait for ever */
+            /* Its messages would wait for ever. */
+            vmshm_peer_unmapped(&c->attached->registry, NULL, &e);
         }
         if (NULL != endpoint && NULL == endpoint->in.ring
             && mca_btl_vmshm_is_alive(endpoint)) {

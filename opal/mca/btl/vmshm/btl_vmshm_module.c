@@ -5,12 +5,12 @@
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_modex.h"
-#include "btl_vmshm_monitor.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_report.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
 #include "btl_vmshm_stream.h"
+#include "btl_vmshm_tick.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +25,7 @@
 static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
 {
     const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
     struct vmshm_address address;
     const struct vmshm_address *a = &address;
     struct vmshm_error e;
@@ -39,15 +40,15 @@ static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
         mca_btl_vmshm_unreachable(proc, &e);
         return OPAL_SUCCESS;
     }
-    if (a->vm == c->member.id.vm && a->epoch == c->member.id.epoch
-        && a->slot == c->member.slot) {
-        vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, c->member.segment.path, "vm_id",
+    if (a->vm == m->id.vm && a->epoch == m->id.epoch
+        && a->slot == m->slot) {
+        vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "vm_id",
                    "the peer has this process's own place: VM %u, slot %u", a->vm, a->slot);
         mca_btl_vmshm_unreachable(proc, &e);
-    } else if (a->vm != c->member.id.vm || c->intra_vm
+    } else if (a->vm != m->id.vm || c->intra_vm
                /* vader serves the processes of one job only, not those of a spawned one */
                || proc->proc_name.jobid != OPAL_PROC_MY_NAME.jobid
-               || 0 != memcmp(a->segment_uuid, c->member.segment.header.segment_uuid,
+               || 0 != memcmp(a->segment_uuid, m->segment.header.segment_uuid,
                               sizeof a->segment_uuid)) {
         *endpoint = mca_btl_vmshm_endpoint_add(a, proc, &e);
         if (NULL == *endpoint) {
@@ -118,7 +119,7 @@ mca_btl_vmshm_prepare_src(struct mca_btl_base_module_t *btl,
                           struct opal_convertor_t *convertor, uint8_t order, size_t reserve,
                           size_t *size, uint32_t flags)
 {
-    const size_t most = mca_btl_vmshm_context.arena.cell_bytes[MCA_BTL_VMSHM_CELL_MAX];
+    const size_t most = mca_btl_vmshm_context.memory.cell_bytes[MCA_BTL_VMSHM_CELL_MAX];
     mca_btl_vmshm_frag_t *frag;
 
     (void) btl;
@@ -159,26 +160,25 @@ static void dump_endpoint(const mca_btl_vmshm_endpoint_t *endpoint)
                 (unsigned long) opal_list_get_size((opal_list_t *) &endpoint->out.pending),
                 endpoint->out.callbacks, NULL == endpoint->in.ring ? "none" : "open",
                 (unsigned long) endpoint->in.position, (unsigned long) endpoint->out.messages,
-                (unsigned long) endpoint->out.bytes, (int) mca_btl_vmshm_fate(endpoint));
+                (unsigned long) endpoint->out.bytes, (int) vmshm_fate(endpoint->peer));
 }
 
 static void mca_btl_vmshm_dump(struct mca_btl_base_module_t *btl,
                                struct mca_btl_base_endpoint_t *endpoint, int verbose)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t places = (uint64_t) mca_btl_vmshm_header()->vms
-                            * mca_btl_vmshm_header()->procs;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
 
     (void) btl;
     (void) verbose;
     opal_output(0, "btl vmshm: VM %u, slot %u, %u windows, %u rings polled always, %u in turn",
-                c->member.id.vm, c->member.slot, c->arena.count, c->hot_count, c->cold_count);
+                m->id.vm, m->slot, c->attached->arena.count, c->hot_count, c->cold_count);
     if (NULL != endpoint) {
         dump_endpoint(endpoint);
         return;
     }
     pthread_mutex_lock(&c->table_lock);
-    for (uint64_t i = 0; i < places; ++i) {
+    for (uint64_t i = 0; i < mca_btl_vmshm_places(); ++i) {
         if (NULL != c->table[i]) {
             dump_endpoint(c->table[i]);
         }
@@ -204,28 +204,27 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-/* First window, table, monitor. The member has joined. */
-int mca_btl_vmshm_module_start(void)
+static size_t largest_cell(size_t eager)
+{
+    return larger(eager, larger(mca_btl_vmshm.super.btl_rndv_eager_limit,
+                                mca_btl_vmshm.super.btl_max_send_size));
+}
+
+/* Memory and lists of an attached segment. */
+static int prepare(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const struct vmshm_header *h = mca_btl_vmshm_header();
-    struct vmshm_window_header *control;
-    struct vmshm_error e;
-    const size_t eager = mca_btl_vmshm.super.btl_eager_limit;
-    size_t large = eager;
-    const uint64_t vital = (c->ranks + SPARE_PEERS)
-                           * (vmshm_ring_bytes(c->ring_slots) + sizeof(struct vmshm_head));
-    int rc;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
+    int rc = free_list_init(&c->frags, sizeof(mca_btl_vmshm_frag_t), OBJ_CLASS(mca_btl_vmshm_frag_t));
 
-    large = larger(large, mca_btl_vmshm.super.btl_rndv_eager_limit);
-    large = larger(large, mca_btl_vmshm.super.btl_max_send_size);
-    if (VMSHM_OK != mca_btl_vmshm_arena_init(&c->arena, vmshm_control_bytes(h), vital, eager, large,
-                                             &e)) {
-        mca_btl_vmshm_unusable(&e);
-        return OPAL_ERR_OUT_OF_RESOURCE;
+    c->base = m->segment.base;
+    c->alerts = &c->attached->events.alerts;
+    c->alerts_seen = 0;
+    /* Bells that rang for earlier owners of the slot. */
+    for (uint32_t vm = 0; vm < m->segment.header.vms; ++vm) {
+        c->bell[vm] = vmshm_bell_of(&m->segment, vm, m->id.vm, m->slot);
+        c->bells[vm] = vmshm_load_acquire(c->bell[vm]);
     }
-    c->table = calloc((size_t) h->vms * h->procs, sizeof *c->table);
-    rc = free_list_init(&c->frags, sizeof(mca_btl_vmshm_frag_t), OBJ_CLASS(mca_btl_vmshm_frag_t));
     if (OPAL_SUCCESS == rc) {
         rc = free_list_init(&c->streams, sizeof(mca_btl_vmshm_stream_t),
                             OBJ_CLASS(mca_btl_vmshm_stream_t));
@@ -234,64 +233,99 @@ int mca_btl_vmshm_module_start(void)
         rc = free_list_init(&c->pulls, sizeof(mca_btl_vmshm_pull_t),
                             OBJ_CLASS(mca_btl_vmshm_pull_t));
     }
-    if (NULL == c->table || OPAL_SUCCESS != rc) {
+    if (OPAL_SUCCESS == rc && !mca_btl_vmshm_memory_start(&c->memory, &c->attached->arena)) {
         rc = OPAL_ERR_OUT_OF_RESOURCE;
-        goto fail;
     }
-    control = mca_btl_vmshm_at(c->arena.windows[0].offset);
-    control->nonce = c->member.nonce;
-    vmshm_store_release(&control->magic, VMSHM_WINDOW_MAGIC);
-    vmshm_window_publish(&c->member, c->arena.windows[0].index);
-    /* Bells that rang for earlier owners of the slot. */
-    for (uint32_t vm = 0; vm < h->vms; ++vm) {
-        c->bell[vm] = vmshm_bell_of(&c->member.segment, vm, c->member.id.vm, c->member.slot);
-        c->bells[vm] = vmshm_load_acquire(c->bell[vm]);
-    }
-    mca_btl_vmshm_key_add(c->member.job);
-    rc = mca_btl_vmshm_monitor_start();
-    if (OPAL_SUCCESS == rc) {
-        c->active = true;
-        return OPAL_SUCCESS;
-    }
-    vmshm_fail(&e, VMSHM_ERR_SYSTEM, c->member.segment.path, "monitor", "no thread can be made: there is a limit "
-               "on processes and threads (ulimit -u, pids.max of a control group)");
-    mca_btl_vmshm_unusable(&e);
-
-fail:
-    free(c->table);
-    c->table = NULL;
-    mca_btl_vmshm_arena_fini(&c->arena);
     return rc;
+}
+
+int mca_btl_vmshm_module_start(const struct vmshm_join_options *join)
+{
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
+    const size_t eager = mca_btl_vmshm.super.btl_eager_limit;
+    struct vmshm_attach_options options = {
+        .join = *join, .silence_limit = c->silence_limit,
+        .arena = { .window_bytes = c->window_size, .max_windows = c->max_windows },
+    };
+    struct vmshm_error e;
+    int rc;
+
+    mca_btl_vmshm_memory_set_up(&c->memory, eager, largest_cell(eager), c->ring_slots, c->pool_size);
+    options.arena.first_bytes = mca_btl_vmshm_memory_first_bytes(&c->memory);
+    options.arena.vital_bytes = mca_btl_vmshm_memory_vital_bytes(&c->memory, c->ranks + SPARE_PEERS);
+    if (VMSHM_OK != vmshm_attach(&options, mca_btl_vmshm_tick, &c->attached, &e)) {
+        mca_btl_vmshm_unusable(&e);
+        return OPAL_ERR_OUT_OF_RESOURCE;
+    }
+    rc = prepare();
+    if (OPAL_SUCCESS == rc) {
+        pthread_mutex_lock(&c->table_lock);
+        c->table = calloc((size_t) mca_btl_vmshm_places(), sizeof *c->table);
+        pthread_mutex_unlock(&c->table_lock);
+        if (NULL != c->table) {
+            mca_btl_vmshm_key_add(mca_btl_vmshm_member()->job);
+            c->active = true;
+            return OPAL_SUCCESS;
+        }
+        mca_btl_vmshm_memory_stop(&c->memory);
+        rc = OPAL_ERR_OUT_OF_RESOURCE;
+    }
+    vmshm_detach(mca_btl_vmshm_tick);
+    c->attached = NULL;
+    return rc;
+}
+
+/* The upper layer may hold the endpoint longer than this process has its peer. */
+static void end_endpoint(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    if (NULL != endpoint->peer) {
+        vmshm_peer_put(endpoint->peer);
+        endpoint->peer = NULL;
+    }
+    OBJ_RELEASE(endpoint);
+}
+
+/* From here on the monitor's thread finds no endpoint. */
+static mca_btl_vmshm_endpoint_t **take_table(void)
+{
+    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
+    mca_btl_vmshm_endpoint_t **table;
+
+    pthread_mutex_lock(&c->table_lock);
+    table = c->table;
+    c->table = NULL;
+    pthread_mutex_unlock(&c->table_lock);
+    return table;
 }
 
 void mca_btl_vmshm_module_stop(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const struct vmshm_header *h = mca_btl_vmshm_header();
+    mca_btl_vmshm_endpoint_t **table;
     opal_list_item_t *item;
 
     if (!c->active) {
         return;
     }
     c->active = false;
-    mca_btl_vmshm_monitor_stop();
-    for (uint64_t i = 0; i < (uint64_t) h->vms * h->procs; ++i) {
-        if (NULL != c->table[i]) {
-            OBJ_RELEASE(c->table[i]);
+    if (NULL == vmshm_monitor_lost(&c->attached->monitor)) {
+        mca_btl_vmshm_publish_sent();   /* what was sent since the last tick, too */
+    }
+    table = take_table();
+    for (uint64_t i = 0; i < mca_btl_vmshm_places(); ++i) {
+        if (NULL != table[i]) {
+            end_endpoint(table[i]);
         }
     }
+    free(table);
     while (NULL != (item = opal_list_remove_first(&c->working))) {
         ((mca_btl_vmshm_endpoint_t *) item)->working = false;
         OBJ_RELEASE(item);
     }
     c->working_count = 0;
     while (NULL != (item = opal_list_remove_first(&c->retired))) {
-        mca_btl_vmshm_endpoint_t *endpoint = mca_btl_vmshm_retired(item);
-
-        OBJ_RELEASE(endpoint);
+        end_endpoint(mca_btl_vmshm_retired(item));
     }
-    free(c->table);
-    c->table = NULL;
     free(c->hot);
     free(c->cold);
     c->hot = c->cold = NULL;
@@ -299,8 +333,9 @@ void mca_btl_vmshm_module_stop(void)
     free(c->keys);
     c->keys = NULL;
     c->key_count = 0;
-    mca_btl_vmshm_arena_fini(&c->arena);
-    vmshm_leave(&c->member);
+    mca_btl_vmshm_memory_stop(&c->memory);
+    vmshm_detach(mca_btl_vmshm_tick);
+    c->attached = NULL;
 }
 
 void mca_btl_vmshm_module_set_up(void)

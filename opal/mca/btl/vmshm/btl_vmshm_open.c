@@ -4,9 +4,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_connect.h"
-#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
-#include "btl_vmshm_monitor.h"
 #include "btl_vmshm_ring.h"
 
 #include <stdlib.h>
@@ -19,11 +17,10 @@
 #define BUSY_AFTER 32
 
 /* A ring whose first message will be at `first`; 0: no memory. */
-static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first,
-                          bool vital)
+static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t offset = mca_btl_vmshm_ring_take(&c->arena, slots, vital);
+    const uint64_t offset = mca_btl_vmshm_ring_take(&c->memory, slots);
     struct vmshm_ring *ring;
     struct vmshm_slot *slot;
 
@@ -35,14 +32,14 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
     memset(ring, 0, sizeof *ring);
     ring->magic = VMSHM_RING_MAGIC;
     ring->slots = slots;
-    ring->from = c->member.nonce;
+    ring->from = mca_btl_vmshm_member()->nonce;
     ring->first = first;
     /* The memory may have been a ring before: whatever stands in a slot must not look published. */
     for (uint64_t p = first; p < first + slots; ++p) {
         vmshm_store_relaxed(&slot[p & (slots - 1)].word, VMSHM_SLOT_CLEAR(p));
     }
     /* A peer that loaded this offset long ago may look now: that the ring is for it comes last. */
-    vmshm_store_release(&ring->to, endpoint->peer.nonce);
+    vmshm_store_release(&ring->to, endpoint->peer->nonce);
     return offset;
 }
 
@@ -50,12 +47,12 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
  * and from other jobs. Those who are to send wait meanwhile, but not for ever. */
 static void await_memory(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_context.ticks);
+    const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_context.attached->monitor.ticks);
 
     if (0 == endpoint->out.no_ring_since) {
         endpoint->out.no_ring_since = now;
     } else if (now - endpoint->out.no_ring_since >= MCA_BTL_VMSHM_NO_RING_TICKS) {
-        mca_btl_vmshm_fate_set(endpoint, MCA_BTL_VMSHM_FATE_NO_RING);
+        vmshm_fate_set(endpoint->peer, VMSHM_FATE_NO_MEMORY);
         mca_btl_vmshm_alert();
     }
 }
@@ -69,7 +66,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     if (!mca_btl_vmshm_is_alive(endpoint)) {
         return OPAL_ERR_UNREACH;        /* nobody would give it back */
     }
-    offset = make_ring(endpoint, slots, 0, true);
+    offset = make_ring(endpoint, slots, 0);
     if (0 == offset) {
         await_memory(endpoint);
         return OPAL_ERR_OUT_OF_RESOURCE;
@@ -84,7 +81,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
         free(endpoint->out.stale);
         endpoint->out.inflight = NULL;
         endpoint->out.stale = NULL;
-        mca_btl_vmshm_ring_give(&c->arena, offset, slots);
+        mca_btl_vmshm_ring_give(&c->memory, offset, slots);
         return OPAL_ERR_OUT_OF_RESOURCE;
     }
     endpoint->out.stales = 0;
@@ -92,7 +89,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->out.slots = slots;
     endpoint->out.mask = slots - 1;
     endpoint->out.ring = (struct vmshm_slot *) ((struct vmshm_ring *) mca_btl_vmshm_at(offset) + 1);
-    vmshm_ring_bell(&c->member, endpoint->peer.vm, endpoint->peer.slot);
+    vmshm_ring_bell(mca_btl_vmshm_member(), endpoint->peer->vm, endpoint->peer->slot);
     return OPAL_SUCCESS;
 }
 
@@ -115,7 +112,7 @@ static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     }
     inflight = calloc(slots, sizeof *inflight);
     stale = calloc(slots, sizeof *stale);
-    offset = NULL == inflight || NULL == stale ? 0 : make_ring(endpoint, slots, last + 1, false);
+    offset = NULL == inflight || NULL == stale ? 0 : make_ring(endpoint, slots, last + 1);
     if (0 == offset) {
         free(inflight);
         free(stale);
@@ -155,14 +152,14 @@ static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
         return NULL;
     }
     head = 0 == offset % VMSHM_LINE_BYTES
-           ? mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *head) : NULL;
+           ? vmshm_peer_memory(endpoint->peer, offset, sizeof *head) : NULL;
     if (NULL == head) {
-        mca_btl_vmshm_peer_broken(endpoint, "head", "its offset is not in a window of the peer");
+        vmshm_peer_broken(endpoint->peer, "head", "its offset is not in a window of the peer");
         return NULL;
     }
     /* A head that counts the messages of an earlier owner of our slot, or of another process now, is not
      * for us. Its counts were set before it named us. */
-    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_context.member.nonce ? head : NULL;
+    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_member()->nonce ? head : NULL;
 }
 
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
@@ -179,7 +176,7 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
             sent->frag = NULL;
         }
         if (0 != sent->cell) {
-            mca_btl_vmshm_cell_give(&c->arena, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
+            mca_btl_vmshm_cell_give(&c->memory, sent->cell & ~(uint64_t) (VMSHM_LINE_BYTES - 1),
                                     (int) (sent->cell & (VMSHM_LINE_BYTES - 1)));
             sent->cell = 0;
             endpoint->out.cells_out -= 1;
@@ -187,7 +184,7 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
     }
     endpoint->out.head = head;
     if (0 != endpoint->out.old_offset && head > endpoint->out.old_last) {
-        mca_btl_vmshm_ring_give(&c->arena, endpoint->out.old_offset, endpoint->out.old_slots);
+        mca_btl_vmshm_ring_give(&c->memory, endpoint->out.old_offset, endpoint->out.old_slots);
         endpoint->out.old_offset = 0;
     }
 }
@@ -198,7 +195,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
 
     if (OPAL_UNLIKELY(NULL == endpoint->out.peer_head)) {
         /* Without a window of the peer its tables may be somebody else's by now. */
-        if (NULL == endpoint->out.ring || 0 == vmshm_load_acquire(&endpoint->peer.control.length)
+        if (NULL == endpoint->out.ring || 0 == vmshm_load_acquire(&endpoint->peer->control.length)
             || mca_btl_vmshm_is_unread(endpoint)) {
             return;
         }
@@ -211,7 +208,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
     head = vmshm_load_acquire(&endpoint->out.peer_head->head);
     mca_btl_vmshm_head_seen(endpoint);
     if (head - endpoint->out.head > endpoint->out.tail - endpoint->out.head) {
-        mca_btl_vmshm_peer_broken(endpoint, "head", "it counts more messages than were sent");
+        vmshm_peer_broken(endpoint->peer, "head", "it counts more messages than were sent");
         endpoint->out.peer_head = NULL;
         return;
     }

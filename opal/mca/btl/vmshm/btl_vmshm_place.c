@@ -29,7 +29,7 @@ bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
     if (0 == streams->own_places) {
-        streams->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_context.arena,
+        streams->own_places = mca_btl_vmshm_channel_take(&mca_btl_vmshm_context.memory,
                                                           MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
     }
     return 0 != streams->own_places;
@@ -43,7 +43,7 @@ static bool take_from_pool(mca_btl_vmshm_endpoint_t *endpoint, size_t size,
     uint32_t bytes = MCA_BTL_VMSHM_POOL_CHUNK;
 
     if (0 == streams->pool_place) {
-        streams->pool_place = mca_btl_vmshm_pool_take(&mca_btl_vmshm_context.arena);
+        streams->pool_place = mca_btl_vmshm_pool_take(&mca_btl_vmshm_context.memory);
         streams->pool_used = 0;
         if (0 == streams->pool_place) {
             return false;
@@ -93,7 +93,7 @@ void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t tak
         uint64_t *place = streams->pool_places + streams->chunks_taken % MCA_BTL_VMSHM_CHUNKS;
 
         if (0 != *place) {
-            mca_btl_vmshm_pool_give(&mca_btl_vmshm_context.arena, *place);
+            mca_btl_vmshm_pool_give(&mca_btl_vmshm_context.memory, *place);
             *place = 0;
             streams->pool_out -= 1;
         }
@@ -105,14 +105,14 @@ void mca_btl_vmshm_places_rest(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
     if (0 != streams->pool_place && streams->chunks_taken == streams->chunks_out) {
-        mca_btl_vmshm_pool_give(&mca_btl_vmshm_context.arena, streams->pool_place);
+        mca_btl_vmshm_pool_give(&mca_btl_vmshm_context.memory, streams->pool_place);
         streams->pool_place = 0;
     }
 }
 
 void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    mca_btl_vmshm_memory_t *memory = &mca_btl_vmshm_context.memory;
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
     if (NULL == streams) {
@@ -121,11 +121,11 @@ void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint)
     mca_btl_vmshm_places_taken(endpoint, streams->chunks_out);
     mca_btl_vmshm_places_rest(endpoint);
     if (0 != streams->own_places) {
-        mca_btl_vmshm_channel_give(arena, streams->own_places, MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
+        mca_btl_vmshm_channel_give(memory, streams->own_places, MCA_BTL_VMSHM_CHUNKS * OWN_STRIDE);
         streams->own_places = 0;
     }
     if (0 != streams->channel_offset) {
-        mca_btl_vmshm_channel_give(arena, streams->channel_offset,
+        mca_btl_vmshm_channel_give(memory, streams->channel_offset,
                                    mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
         streams->channel_offset = 0;
         streams->channel = NULL;

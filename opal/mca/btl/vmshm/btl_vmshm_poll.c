@@ -5,7 +5,6 @@
 
 #include "btl_vmshm_poll.h"
 #include "btl_vmshm_connect.h"
-#include "btl_vmshm_fate.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
 
@@ -71,9 +70,9 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
     const void *cell;
 
     vmshm_copy_in(&ref, slot->payload, sizeof ref);
-    cell = mca_btl_vmshm_peer_memory(endpoint, ref.offset, ref.length);
+    cell = vmshm_peer_memory(endpoint->peer, ref.offset, ref.length);
     if (OPAL_UNLIKELY(NULL == cell || 0 == ref.length)) {
-        mca_btl_vmshm_peer_broken(endpoint, "cell", "a message is not in a window of the peer");
+        vmshm_peer_broken(endpoint->peer, "cell", "a message is not in a window of the peer");
         return 0;
     }
     fetch(cell, ref.length);
@@ -130,7 +129,7 @@ static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_
         || (VMSHM_SLOT_CHANNEL == kind && mca_btl_vmshm_channel_accept(endpoint, value, &why))) {
         return true;
     }
-    mca_btl_vmshm_peer_broken(endpoint, VMSHM_SLOT_CHANNEL == kind ? "channel" : "slot", why);
+    vmshm_peer_broken(endpoint->peer, VMSHM_SLOT_CHANNEL == kind ? "channel" : "slot", why);
     return false;
 }
 
@@ -171,7 +170,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
 
         vmshm_copy_in(&next, slot->payload, sizeof next);
         if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->in.position + 1, &why)) {
-            mca_btl_vmshm_peer_broken(endpoint, "switch", why);
+            vmshm_peer_broken(endpoint->peer, "switch", why);
             return -1;
         }
         return 0;
@@ -184,7 +183,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         return 1;
     }
     if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
-        mca_btl_vmshm_peer_broken(endpoint, "tag", "nobody registered for a message's tag");
+        vmshm_peer_broken(endpoint->peer, "tag", "nobody registered for a message's tag");
         return -1;
     }
     if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
@@ -197,7 +196,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
             return -1;
         }
     } else {
-        mca_btl_vmshm_peer_broken(endpoint, "slot", "its kind or length is not allowed");
+        vmshm_peer_broken(endpoint->peer, "slot", "its kind or length is not allowed");
         return -1;
     }
     endpoint->in.unshown += bytes;
@@ -273,7 +272,7 @@ static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
     if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
         && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in.mask)
         && word != VMSHM_SLOT_CLEAR(position)) {
-        mca_btl_vmshm_peer_broken(endpoint, "slot", "its number is of no message that can be there");
+        vmshm_peer_broken(endpoint->peer, "slot", "its number is of no message that can be there");
     }
 }
 

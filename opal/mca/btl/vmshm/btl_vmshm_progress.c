@@ -136,7 +136,7 @@ int mca_btl_vmshm_component_progress(void)
     /* While messages come, the rest has its turn now and then. Except when what came may have been
      * taken from a segment that is lost: a program must not see those zeros. */
     if (count > 0 && 0 == vmshm_load_relaxed(&c->working_count) && 0 == vmshm_load_relaxed(&c->pulls_open)
-        && 0 != (++c->busy & (BUSY_TURNS - 1)) && OPAL_LIKELY(0 == vmshm_load_relaxed(&c->attention))) {
+        && 0 != (++c->busy & (BUSY_TURNS - 1)) && OPAL_LIKELY(!mca_btl_vmshm_is_alerted())) {
         c->quiet = 0;
         goto out;
     }
@@ -157,7 +157,7 @@ int mca_btl_vmshm_component_progress(void)
     }
     mca_btl_vmshm_listen(c->bell_next);
     /* Who has left is let go when nobody reads from him. */
-    if (OPAL_UNLIKELY(vmshm_load_relaxed(&c->attention)) && !nested) {
+    if (OPAL_UNLIKELY(mca_btl_vmshm_is_alerted()) && !nested) {
         mca_btl_vmshm_attend();
     }
     if (count > 0) {

@@ -104,11 +104,10 @@ void mca_btl_vmshm_unusable(const struct vmshm_error *e)
 /* Once the segment is lost a peer's proof fails for that. */
 static void tell(const struct vmshm_error *e)
 {
-    const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const char *lost = vmshm_load_acquire(&c->lost);
+    const char *lost = vmshm_monitor_lost(&mca_btl_vmshm_context.attached->monitor);
 
     if (NULL != lost) {
-        opal_show_help("help-btl-vmshm.txt", "segment lost", true, c->member.segment.path, lost);
+        opal_show_help("help-btl-vmshm.txt", "segment lost", true, mca_btl_vmshm_member()->segment.path, lost);
     } else {
         opal_show_help("help-btl-vmshm.txt", vmshm_error_topic(e->code), true, e->file, e->field, e->detail);
     }
@@ -144,15 +143,15 @@ void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *tex
     const char *host = NULL != proc && NULL != proc->proc_hostname ? proc->proc_hostname : NULL;
 
     snprintf(text, bytes, "rank %" PRIu32 " of job %" PRIu32 " (VM %" PRIu32 ", process slot %"
-             PRIu32 "%s%s)", (uint32_t) endpoint->peer.name,
-             (uint32_t) (endpoint->peer.name >> 32) & 0xffff, endpoint->peer.vm, endpoint->peer.slot,
+             PRIu32 "%s%s)", (uint32_t) endpoint->peer->name,
+             (uint32_t) (endpoint->peer->name >> 32) & 0xffff, endpoint->peer->vm, endpoint->peer->slot,
              NULL == host ? "" : ", host ", NULL == host ? "" : host);
 }
 
 /* Where both are of this segment: do they run under one number? */
 static bool is_one_user(const struct vmshm_address *a, const struct vmshm_address *b)
 {
-    const struct vmshm_member *m = &mca_btl_vmshm_context.member;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
     struct vmshm_proc one, other;
 
     return 0 != memcmp(a->segment_uuid, m->segment.header.segment_uuid, sizeof a->segment_uuid)
@@ -175,7 +174,7 @@ static char kind_of(const struct vmshm_address *a, const struct vmshm_address *b
 
 static void print_map(const struct vmshm_address *all, uint32_t ranks)
 {
-    const struct vmshm_segment *s = &mca_btl_vmshm_context.member.segment;
+    const struct vmshm_segment *s = &mca_btl_vmshm_member()->segment;
     size_t room = 4096 + 8 * (size_t) ranks + MATRIX_RANKS * (MATRIX_RANKS * 3 + 16), used;
     char *text = malloc(room);
 
@@ -249,15 +248,15 @@ static char **local_ranks(void)
 /* Nothing but vmshm could serve a rank of another node: say so now, not at its first message. */
 static void insist_on(uint32_t rank, const struct vmshm_address *a)
 {
-    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
+    const struct vmshm_member *m = mca_btl_vmshm_member();
     struct vmshm_error e = { .code = VMSHM_OK };
 
     if (0 == a->format) {
         vmshm_fail(&e, VMSHM_ERR_PEER, "(modex)", "address", "rank %u published none: it found no "
                    "segment, or runs another version of vmshm", rank);
-    } else if (a->vm == c->member.id.vm && !c->intra_vm
-               && 0 == memcmp(a->segment_uuid, c->member.segment.header.segment_uuid, 16)) {
-        vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, c->member.segment.path, "vm_id",
+    } else if (a->vm == m->id.vm && !mca_btl_vmshm_context.intra_vm
+               && 0 == memcmp(a->segment_uuid, m->segment.header.segment_uuid, 16)) {
+        vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "vm_id",
                    "rank %u runs on another node under the same VM id %u", rank, a->vm);
     } else {
         if (NULL != mca_btl_vmshm_endpoint_get(a, &e)) {

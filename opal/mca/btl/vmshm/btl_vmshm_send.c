@@ -50,7 +50,7 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
         const uint64_t cell = frag->cell;
 
         any |= 0 != cell;
-        if (0 == cell || mca_btl_vmshm_context.arena.cell_bytes[frag->cell_class] < bytes) {
+        if (0 == cell || mca_btl_vmshm_context.memory.cell_bytes[frag->cell_class] < bytes) {
             continue;
         }
         frag->heap = malloc(frag->segment.seg_len);
@@ -76,10 +76,10 @@ static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_
     if (!mca_btl_vmshm_may_have_cell(endpoint)) {
         return false;                   /* those that are out come back */
     }
-    cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+    cell = mca_btl_vmshm_cell_take(&c->memory, &frag->cell_class);
     if (0 == cell) {
         mca_btl_vmshm_reclaim(endpoint);
-        cell = mca_btl_vmshm_cell_take(&c->arena, &frag->cell_class);
+        cell = mca_btl_vmshm_cell_take(&c->memory, &frag->cell_class);
     }
     if (0 == cell) {
         cell = cell_from_behind(endpoint, frag->segment.seg_len, &frag->cell_class);

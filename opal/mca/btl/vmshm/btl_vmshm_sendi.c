@@ -107,10 +107,10 @@ static inline void own_next_cell(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
     uint64_t cell = endpoint->out.next_cell;
 
     if (0 == cell) {
-        cell = mca_btl_vmshm_cell_take(&mca_btl_vmshm_context.arena, &cell_class);
+        cell = mca_btl_vmshm_cell_take(&mca_btl_vmshm_context.memory, &cell_class);
         if (OPAL_UNLIKELY(0 == cell || MCA_BTL_VMSHM_CELL_EAGER != cell_class)) {
             if (0 != cell) {
-                mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.arena, cell, cell_class);
+                mca_btl_vmshm_cell_give(&mca_btl_vmshm_context.memory, cell, cell_class);
             }
             return;
         }
@@ -126,13 +126,13 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
                              const void *header, size_t header_size, size_t payload_size,
                              mca_btl_base_tag_t tag)
 {
-    mca_btl_vmshm_arena_t *arena = &mca_btl_vmshm_context.arena;
+    mca_btl_vmshm_memory_t *memory = &mca_btl_vmshm_context.memory;
     const size_t bytes = header_size + payload_size;
     int cell_class = mca_btl_vmshm_cell_class(bytes);
     uint64_t cell, at;
     bool past_caches;
 
-    if (bytes > arena->cell_bytes[MCA_BTL_VMSHM_CELL_MAX]
+    if (bytes > memory->cell_bytes[MCA_BTL_VMSHM_CELL_MAX]
         || !mca_btl_vmshm_ring_make_room(endpoint, 1)) {
         return false;
     }
@@ -147,7 +147,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
         cell = endpoint->out.next_cell;
         endpoint->out.next_cell = 0;
     } else {
-        cell = mca_btl_vmshm_cell_take(arena, &cell_class);
+        cell = mca_btl_vmshm_cell_take(memory, &cell_class);
     }
     if (OPAL_UNLIKELY(0 == cell)) {
         return false;

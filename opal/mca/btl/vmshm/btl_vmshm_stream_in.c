@@ -2,7 +2,6 @@
 /* The receiver's side of large messages: streams that are awaited. */
 #include "opal_config.h"
 
-#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
@@ -92,25 +91,25 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
         struct vmshm_error e;
 
         vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "channel", "out of memory");
-        mca_btl_vmshm_unmapped(endpoint, &e);
+        vmshm_peer_unmapped(endpoint->peer->registry, endpoint->peer, &e);
         return false;
     }
     if (NULL == endpoint->streams->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
-        shared = mca_btl_vmshm_peer_memory(endpoint, offset, sizeof *shared);
+        shared = vmshm_peer_memory(endpoint->peer, offset, sizeof *shared);
     }
     if (NULL == shared) {
         *why = "its offset is not in a window of the peer, or it is the second one";
         return false;
     }
     vmshm_copy_in(&channel, shared, sizeof channel);
-    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->peer.nonce
-        || channel.to != mca_btl_vmshm_context.member.nonce) {
+    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->peer->nonce
+        || channel.to != mca_btl_vmshm_member()->nonce) {
         *why = "it is not one from the peer to this process";
         return false;
     }
     if (0 == channel.chunks || channel.chunks > VMSHM_CHANNEL_MAX_CHUNKS
         || 0 != (channel.chunks & (channel.chunks - 1))
-        || NULL == mca_btl_vmshm_peer_memory(endpoint, offset,
+        || NULL == vmshm_peer_memory(endpoint->peer, offset,
                                              mca_btl_vmshm_channel_bytes(channel.chunks))) {
         *why = "its chunks are not in a window of the peer, or no power of two";
         return false;
@@ -187,16 +186,16 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
 
     if (number != streams->chunks_in + 1) {
         if (OPAL_UNLIKELY(!is_awaited(streams, number))) {
-            mca_btl_vmshm_peer_broken(endpoint, "chunk", "its number is of none that can be there");
+            vmshm_peer_broken(endpoint->peer, "chunk", "its number is of none that can be there");
         }
         return false;
     }
     vmshm_copy_in(&chunk, shared, sizeof chunk);
     if (chunk.stream == pull->number) {
-        from = mca_btl_vmshm_peer_memory(endpoint, chunk.place, chunk.length);
+        from = vmshm_peer_memory(endpoint->peer, chunk.place, chunk.length);
         fault = fault_of(&chunk, pull, from);
         if (OPAL_UNLIKELY(NULL != fault)) {
-            mca_btl_vmshm_peer_broken(endpoint, "chunk", fault);
+            vmshm_peer_broken(endpoint->peer, "chunk", fault);
             return false;
         }
         mca_btl_vmshm_copy(pull->to + pull->done, from, chunk.length);

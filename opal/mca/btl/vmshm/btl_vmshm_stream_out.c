@@ -2,7 +2,6 @@
 /* The sender's side of large messages: streams that are offered, awaited, in the channel. */
 #include "opal_config.h"
 
-#include "btl_vmshm_fate.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
@@ -47,7 +46,7 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
     }
     if (0 == streams->channel_offset) {
         streams->channel_offset =
-            mca_btl_vmshm_channel_take(&c->arena, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
+            mca_btl_vmshm_channel_take(&c->memory, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
     }
     if (0 == streams->channel_offset || !mca_btl_vmshm_places_open(endpoint)) {
         return false;
@@ -55,8 +54,8 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
     channel = mca_btl_vmshm_at(streams->channel_offset);
     memset(channel, 0, mca_btl_vmshm_channel_bytes(MCA_BTL_VMSHM_CHUNKS));
     channel->magic = VMSHM_CHANNEL_MAGIC;
-    channel->from = c->member.nonce;
-    channel->to = endpoint->peer.nonce;
+    channel->from = mca_btl_vmshm_member()->nonce;
+    channel->to = endpoint->peer->nonce;
     channel->chunks = MCA_BTL_VMSHM_CHUNKS;
     streams->channel = channel;
     return true;
@@ -127,7 +126,7 @@ static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
     taken = vmshm_load_acquire(&endpoint->out.peer_head->chunks);
     mca_btl_vmshm_head_seen(endpoint);
     if (taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {
-        mca_btl_vmshm_peer_broken(endpoint, "chunks", "it counts more chunks than were sent");
+        vmshm_peer_broken(endpoint->peer, "chunks", "it counts more chunks than were sent");
         endpoint->out.peer_head = NULL;
         return;
     }
@@ -208,7 +207,7 @@ void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, const struc
     OPAL_THREAD_LOCK(&endpoint->lock);
     stream = find_offered(endpoint, pull);
     if (NULL == stream) {
-        mca_btl_vmshm_peer_broken(endpoint, "pull", "there is no such stream");
+        vmshm_peer_broken(endpoint->peer, "pull", "there is no such stream");
     } else {
         stream->pulled = true;
         if (stream->list == &endpoint->streams->running) {

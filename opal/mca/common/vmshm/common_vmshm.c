@@ -68,15 +68,13 @@ static void job_key(uint8_t key[16])
     memcpy(key, words, sizeof words);
 }
 
-int opal_common_vmshm_join(struct vmshm_member *member, struct vmshm_error *error)
+void opal_common_vmshm_join_options(struct vmshm_join_options *options)
 {
-    struct vmshm_join_options options = {
+    *options = (struct vmshm_join_options) {
         .segment = opal_common_vmshm_params.segment,
         .lock_dir = opal_common_vmshm_params.lock_dir,
         .vm_id = vmshm_identity_parse(opal_common_vmshm_params.vm_id),
         .name = (uint64_t) OPAL_PROC_MY_NAME.jobid << 32 | (uint32_t) OPAL_PROC_MY_NAME.vpid,
     };
-
-    job_key(options.job);
-    return vmshm_join(&options, member, error);
+    job_key(options->job);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What every vmshm component of Open MPI shares: the parameters that name the segment and this VM,
- * and the job's key. Plain C below this line is in vmshm_member.h.
+ * and the job's key. What they share beyond that is plain C: vmshm_attach.h.
  */
 #ifndef COMMON_VMSHM_H
 #define COMMON_VMSHM_H
@@ -9,7 +9,7 @@
 #include "opal_config.h"
 #include "opal/mca/mca.h"
 
-#include "vmshm_member.h"
+#include "vmshm_attach.h"
 
 BEGIN_C_DECLS
 
@@ -25,8 +25,8 @@ OPAL_DECLSPEC extern opal_common_vmshm_params_t opal_common_vmshm_params;
 /* Register common_vmshm_*; may be called by several components. */
 OPAL_DECLSPEC int opal_common_vmshm_register(void);
 
-/* Join the segment that the parameters name, under this job's key and this process's name. */
-OPAL_DECLSPEC int opal_common_vmshm_join(struct vmshm_member *member, struct vmshm_error *error);
+/* For vmshm_attach(): the segment that the parameters name, this job's key, this process's name. */
+OPAL_DECLSPEC void opal_common_vmshm_join_options(struct vmshm_join_options *options);
 
 END_C_DECLS
 

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the transport does twice a second, in the monitor's thread.
+ */
+#ifndef MCA_BTL_VMSHM_TICK_H
+#define MCA_BTL_VMSHM_TICK_H
+
+#include "btl_vmshm_context.h"
+
+/* Called by vmshm_monitor.c. */
+void mca_btl_vmshm_tick(void);
+/* For those who look with `vmshmctl show`: what this process has sent. */
+void mca_btl_vmshm_publish_sent(void);
+/* Add what was sent to the peer. */
+void mca_btl_vmshm_count_sent(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t *messages, uint64_t *bytes);
+
+#endif

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Modelled in test/model/connect.pml: change both. */
+#include "vmshm_registry.h"
+
+#include "vmshm_fate.h"
+#include "vmshm_layout.h"
+
+#include <stdlib.h>
+
+static uint64_t places(const struct vmshm_registry *registry)
+{
+    const struct vmshm_header *h = &registry->member->segment.header;
+
+    return (uint64_t) h->vms * h->procs;
+}
+
+int vmshm_registry_init(struct vmshm_registry *registry, struct vmshm_member *member,
+                        struct vmshm_events *events, struct vmshm_error *e)
+{
+    *registry = (struct vmshm_registry) { .member = member, .events = events, .looks = 1 };
+    registry->table = calloc((size_t) places(registry), sizeof(struct vmshm_peer *));
+    if (NULL == registry->table) {
+        return vmshm_fail(e, VMSHM_ERR_SYSTEM, "(memory)", "peers", "out of memory");
+    }
+    pthread_mutex_init(&registry->lock, NULL);
+    return VMSHM_OK;
+}
+
+static void peer_free(struct vmshm_peer *peer)
+{
+    free(peer->grown);
+    free(peer);
+}
+
+void vmshm_registry_fini(struct vmshm_registry *registry)
+{
+    for (uint64_t i = 0; i < places(registry); ++i) {
+        if (NULL != registry->table[i]) {
+            peer_free(registry->table[i]);
+        }
+    }
+    free(registry->table);
+    registry->table = NULL;
+    pthread_mutex_destroy(&registry->lock);
+}
+
+void vmshm_registry_visit(struct vmshm_registry *registry, void (*visit)(struct vmshm_peer *peer, void *arg),
+                          void *arg)
+{
+    pthread_mutex_lock(&registry->lock);
+    for (uint64_t i = 0; i < places(registry); ++i) {
+        if (NULL != registry->table[i]) {
+            visit(registry->table[i], arg);
+        }
+    }
+    pthread_mutex_unlock(&registry->lock);
+}
+
+/* Lock held. */
+static void let_go_of_windows(struct vmshm_peer *peer)
+{
+    struct vmshm_member *m = peer->registry->member;
+
+    if (0 != peer->control.length) {
+        vmshm_reader_leave(m, peer->vm, peer->control.index);
+    }
+    for (uint32_t i = 0; i < peer->grown_count; ++i) {
+        vmshm_reader_leave(m, peer->vm, peer->grown[i].index);
+    }
+    vmshm_store_release(&peer->control.length, 0);      /* nothing is inside of it */
+    vmshm_store_release(&peer->grown_count, 0);
+}
+
+/* Lock held. */
+static void put(struct vmshm_peer *peer)
+{
+    if (0 == --peer->holders) {
+        let_go_of_windows(peer);
+        peer_free(peer);
+    }
+}
+
+void vmshm_peer_put(struct vmshm_peer *peer)
+{
+    struct vmshm_registry *registry = peer->registry;
+
+    pthread_mutex_lock(&registry->lock);
+    put(peer);
+    pthread_mutex_unlock(&registry->lock);
+}
+
+/* Lock held. */
+static struct vmshm_peer *make(struct vmshm_registry *registry, const struct vmshm_address *a,
+                               struct vmshm_error *e)
+{
+    struct vmshm_member *m = registry->member;
+    struct vmshm_peer *peer;
+    struct vmshm_window w;
+    struct vmshm_proc proc;
+    uint32_t index;
+
+    if (VMSHM_OK != vmshm_peer_prove(m, a, &index, &w, e)) {
+        return NULL;
+    }
+    peer = calloc(1, sizeof *peer);
+    if (NULL == peer || !vmshm_peer_read(m, a->vm, a->slot, &proc)) {
+        (void) vmshm_fail(e, VMSHM_ERR_SYSTEM, "(memory)", "peer", "out of memory");
+        vmshm_reader_leave(m, a->vm, index);
+        free(peer);
+        return NULL;
+    }
+    peer->registry = registry;
+    peer->vm = a->vm;
+    peer->slot = a->slot;
+    peer->generation = a->generation;
+    peer->nonce = a->nonce;
+    peer->epoch = a->epoch;
+    peer->name = proc.name;
+    peer->control = (struct vmshm_peer_window) { w.offset, w.length, index };
+    peer->holders = 1;
+    return peer;
+}
+
+/* Lock held. Its slot has another process. */
+static void replace(struct vmshm_registry *registry, struct vmshm_peer *before)
+{
+    if (NULL != before) {
+        vmshm_fate_set(before, VMSHM_FATE_LEFT);
+        vmshm_alert(registry->events);
+        put(before);
+    }
+}
+
+/* Lock held. */
+static struct vmshm_peer *get(struct vmshm_registry *registry, const struct vmshm_address *a,
+                              struct vmshm_error *e)
+{
+    const struct vmshm_segment *s = &registry->member->segment;
+    struct vmshm_peer *peer, **place;
+
+    if (a->vm >= s->header.vms || a->slot >= s->header.procs) {
+        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "vm", "VM %u, process slot %u are not in the table",
+                          a->vm, a->slot);
+        return NULL;
+    }
+    place = &registry->table[vmshm_proc_index(&s->header, a->vm, a->slot)];
+    peer = *place;
+    if (NULL == peer || peer->nonce != a->nonce) {
+        peer = make(registry, a, e);
+        if (NULL != peer) {
+            replace(registry, *place);
+            *place = peer;
+        }
+    } else if (peer->generation != a->generation || peer->epoch != a->epoch) {
+        /* A nonce is never used twice: the same process, and its tables were overwritten. */
+        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "process", "VM %u, slot %u: its generation or epoch "
+                          "changed while it runs", a->vm, a->slot);
+        peer = NULL;
+    }
+    return peer;
+}
+
+struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *a,
+                                  struct vmshm_error *e)
+{
+    struct vmshm_peer *peer;
+
+    pthread_mutex_lock(&registry->lock);
+    peer = get(registry, a, e);
+    if (NULL != peer) {
+        peer->holders += 1;
+    }
+    pthread_mutex_unlock(&registry->lock);
+    return peer;
+}
+
+bool vmshm_peer_read_begin(struct vmshm_peer *peer)
+{
+    bool mapped;
+
+    pthread_mutex_lock(&peer->registry->lock);
+    mapped = vmshm_peer_is_read(peer);
+    peer->readers += mapped;
+    pthread_mutex_unlock(&peer->registry->lock);
+    return mapped;
+}
+
+void vmshm_peer_read_end(struct vmshm_peer *peer)
+{
+    pthread_mutex_lock(&peer->registry->lock);
+    if (peer->readers > 0 && 0 == --peer->readers) {
+        let_go_of_windows(peer);
+    }
+    pthread_mutex_unlock(&peer->registry->lock);
+}
+
+static inline bool is_inside(uint64_t offset, uint64_t length, const struct vmshm_peer_window *window)
+{
+    return vmshm_range_inside(offset, length, window->offset, vmshm_load_relaxed(&window->length));
+}
+
+/* Is the process of the slot still this peer? A window that was found live before is its, then: the
+ * next process of the slot gets its generation before its first window. */
+static bool is_present(const struct vmshm_peer *peer)
+{
+    struct vmshm_proc proc;
+
+    return vmshm_peer_read(peer->registry->member, peer->vm, peer->slot, &proc)
+           && proc.generation == peer->generation;
+}
+
+/* A window the peer has grown by. Several threads may come here; entries are only ever added, and the
+ * count is stored last. Lock held. */
+static bool add_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+{
+    struct vmshm_member *m = peer->registry->member;
+    struct vmshm_window w;
+    struct vmshm_error e;
+    uint32_t index;
+
+    if (!vmshm_peer_is_read(peer) || !is_present(peer)) {
+        return false;                   /* what stands in the table is not its any more */
+    }
+    if (NULL == peer->grown) {
+        peer->grown = calloc(VMSHM_ARENA_MAX_WINDOWS - 1, sizeof *peer->grown);
+        if (NULL == peer->grown) {
+            (void) vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "windows of a peer", "out of memory");
+            vmshm_peer_unmapped(peer->registry, peer, &e);
+            return false;
+        }
+    }
+    if (peer->grown_count == VMSHM_ARENA_MAX_WINDOWS - 1) {
+        return false;
+    }
+    index = vmshm_reader_find(m, peer->vm, peer->slot, offset, length, &w, &e);
+    if (VMSHM_NO_WINDOW == index) {
+        if (VMSHM_ERR_PEER != e.code) {
+            vmshm_peer_unmapped(peer->registry, peer, &e);
+        }
+        return false;
+    }
+    if (!is_present(peer)) {
+        vmshm_reader_leave(m, peer->vm, index);     /* another process's, perhaps */
+        return false;
+    }
+    peer->grown[peer->grown_count] = (struct vmshm_peer_window) {
+        .offset = w.offset, .length = w.length, .index = index,
+    };
+    vmshm_store_release(&peer->grown_count, peer->grown_count + 1);
+    return true;
+}
+
+static bool is_known(const struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+{
+    bool found = is_inside(offset, length, &peer->control);
+
+    for (uint32_t i = 0; !found && i < vmshm_load_acquire(&peer->grown_count); ++i) {
+        found = is_inside(offset, length, &peer->grown[i]);
+    }
+    return found;
+}
+
+const void *vmshm_peer_memory(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+{
+    struct vmshm_registry *registry = peer->registry;
+    bool found = is_known(peer, offset, length);
+
+    if (__builtin_expect(!found, 0)) {
+        pthread_mutex_lock(&registry->lock);
+        /* Two threads may both miss it: it is entered once. */
+        found = is_known(peer, offset, length) || add_grown(peer, offset, length);
+        pthread_mutex_unlock(&registry->lock);
+    }
+    return found ? vmshm_at(registry->member, offset) : NULL;
+}
+
+const void *vmshm_peer_control(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+{
+    return vmshm_range_inside(offset, length, 0, vmshm_load_relaxed(&peer->control.length))
+           ? vmshm_at(peer->registry->member, peer->control.offset + offset) : NULL;
+}

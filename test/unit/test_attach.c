@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a process shares among its components, used as a component uses it, without Open MPI: attach, take memory,
+ * find a peer, read what it wrote, see it die.
+ */
+#include "unit.h"
+
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "vmshm_attach.h"
+#include "vmshm_fate.h"
+
+#define WORD UINT64_C(0x1122334455667788)
+
+static int ticks_a, ticks_b;
+
+static void tick_a(void)
+{
+    (void) __atomic_fetch_add(&ticks_a, 1, __ATOMIC_RELAXED);
+}
+
+static void tick_b(void)
+{
+    (void) __atomic_fetch_add(&ticks_b, 1, __ATOMIC_RELAXED);
+}
+
+static struct vmshm_attach_options options(const char *dir, uint32_t vm)
+{
+    return (struct vmshm_attach_options) {
+        .join = {
+            .segment = unit_path(dir, "segment"), .lock_dir = dir, .vm_id = (int) vm,
+        },
+        .arena = {
+            .first_bytes = 64 * 1024, .vital_bytes = 4096, .window_bytes = 4 * VMSHM_GRANULE_BYTES,
+            .max_windows = 3,
+        },
+    };
+}
+
+static void pause_ms(long ms)
+{
+    const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+    nanosleep(&t, NULL);
+}
+
+/* --- a peer in VM 1, in a process of its own */
+
+struct peer_process {
+    const char *dir;
+    int sockets[2];
+    pid_t pid;
+    struct vmshm_address address;
+    uint64_t place;                     /* of a word in its control window */
+    uint64_t far_place;                 /* and in a window that it grew by */
+};
+
+/* A window of so many bytes; 0: there is none. */
+static uint64_t window_of(struct vmshm_member *m, uint64_t bytes, uint32_t *index)
+{
+    struct vmshm_error e;
+    uint64_t offset;
+
+    return VMSHM_OK == vmshm_window_alloc(m, bytes, VMSHM_KIND_PRIVATE, index, &offset, &e) ? offset : 0;
+}
+
+/* Does what the socket says: 'l' leave, 'b' overwrite its own nonce. Ends after 30 s. It does not attach: what
+ * its parent has attached is not its own. */
+static int be_a_peer(void *arg)
+{
+    struct peer_process *p = arg;
+    const struct vmshm_attach_options o = options(p->dir, 1);
+    const uint64_t control_bytes = 64 * 1024;
+    struct vmshm_window_header *control;
+    struct vmshm_member m;
+    struct vmshm_error e;
+    uint32_t index;
+    char command;
+
+    alarm(30);
+    if (VMSHM_OK != vmshm_join(&o.join, &m, &e)) {
+        return 1;
+    }
+    vmshm_member_address(&m, &p->address);
+    p->far_place = window_of(&m, control_bytes, &index);
+    p->place = window_of(&m, control_bytes, &index);
+    if (0 == p->place || 0 == p->far_place) {
+        return 2;
+    }
+    control = vmshm_at(&m, p->place);
+    control->nonce = m.nonce;
+    control->magic = VMSHM_WINDOW_MAGIC;
+    vmshm_window_publish(&m, index);
+    p->place += control_bytes - sizeof(uint64_t);
+    *(uint64_t *) vmshm_at(&m, p->place) = WORD;
+    *(uint64_t *) vmshm_at(&m, p->far_place) = ~WORD;
+    if (sizeof *p != write(p->sockets[1], p, sizeof *p)) {
+        return 3;
+    }
+    while (1 == read(p->sockets[1], &command, 1)) {
+        if ('l' == command) {
+            vmshm_leave(&m);
+            return 0;
+        }
+        vmshm_proc_of(&m.segment, 1, m.slot)->nonce ^= 1;
+    }
+    return 4;
+}
+
+static void peer_start(struct peer_process *p, const char *dir)
+{
+    struct peer_process said;
+
+    p->dir = dir;
+    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM, 0, p->sockets));
+    p->pid = unit_fork(be_a_peer, p);
+    assert_int_equal(sizeof said, recv(p->sockets[0], &said, sizeof said, MSG_WAITALL));
+    p->address = said.address;
+    p->place = said.place;
+    p->far_place = said.far_place;
+}
+
+static void peer_end(struct peer_process *p, int status)
+{
+    assert_int_equal(status, unit_wait(p->pid));
+    close(p->sockets[0]);
+    close(p->sockets[1]);
+}
+
+static void peer_kill(struct peer_process *p)
+{
+    kill(p->pid, SIGKILL);
+    peer_end(p, 128 + SIGKILL);
+}
+
+static struct vmshm_attached *attach(const char *dir, uint32_t vm, vmshm_tick_fn tick)
+{
+    const struct vmshm_attach_options o = options(dir, vm);
+    struct vmshm_attached *a;
+    struct vmshm_error e;
+
+    if (VMSHM_OK != vmshm_attach(&o, tick, &a, &e)) {
+        fail_msg("%s: %s: %s", e.file, e.field, e.detail);
+    }
+    return a;
+}
+
+static struct vmshm_peer *find(struct vmshm_attached *a, const struct peer_process *p)
+{
+    struct vmshm_error e;
+    struct vmshm_peer *peer = vmshm_peer_get(&a->registry, &p->address, &e);
+
+    if (NULL == peer) {
+        fail_msg("%s: %s: %s", e.file, e.field, e.detail);
+    }
+    return peer;
+}
+
+/* Until the monitor has found it out, and said so. */
+static void await_fate(const struct vmshm_attached *a, const struct vmshm_peer *peer, int32_t fate)
+{
+    for (int i = 0; vmshm_is_alive(peer) && i < 1000; ++i) {
+        pause_ms(10);
+    }
+    assert_int_equal(fate, vmshm_fate(peer));
+    assert_true(vmshm_load_acquire(&a->events.alerts) > 0);
+}
+
+/* Somebody of VM 1 has to say that its sibling is dead. */
+static void reap(const char *dir)
+{
+    struct vmshm_member sibling;
+    struct vmshm_error e;
+    const struct vmshm_attach_options o = options(dir, 1);
+
+    assert_int_equal(VMSHM_OK, vmshm_join(&o.join, &sibling, &e));
+    vmshm_leave(&sibling);
+}
+
+static void test_find_a_peer_and_see_it_die(void **state)
+{
+    struct vmshm_attached *a = attach(*state, 0, NULL);
+    struct peer_process p;
+    struct vmshm_peer *peer;
+    const uint64_t *word;
+
+    peer_start(&p, *state);
+    peer = find(a, &p);
+    assert_true(vmshm_peer_read_begin(peer));
+    assert_true(vmshm_is_alive(peer) && 1 == peer->vm && p.address.slot == peer->slot);
+    word = vmshm_peer_memory(peer, p.place, sizeof *word);
+    assert_non_null(word);
+    assert_true(WORD == *word);
+    /* of a window that it grew by */
+    word = vmshm_peer_memory(peer, p.far_place, sizeof *word);
+    assert_non_null(word);
+    assert_true(~WORD == *word);
+    /* not the peer's: this process's own memory, the peer's tables, beyond its windows */
+    assert_null(vmshm_peer_memory(peer, a->arena.windows[0].offset, 8));
+    assert_null(vmshm_peer_memory(peer, a->member.segment.sections[1].offset, 8));
+    assert_null(vmshm_peer_memory(peer, p.place, UINT64_MAX));
+    assert_null(vmshm_peer_control(peer, peer->control.length, 8));
+    assert_true(vmshm_is_alive(peer));
+
+    peer_kill(&p);
+    reap(*state);
+    await_fate(a, peer, VMSHM_FATE_DEAD);
+    vmshm_peer_read_end(peer);
+    assert_null(vmshm_peer_memory(peer, p.place, sizeof *word));
+    vmshm_peer_put(peer);
+    vmshm_detach(NULL);
+}
+
+static void test_see_it_leave_and_break(void **state)
+{
+    struct vmshm_attached *a = attach(*state, 0, NULL);
+    struct peer_process p;
+    struct vmshm_peer *peer;
+
+    peer_start(&p, *state);
+    peer = find(a, &p);
+    assert_int_equal(1, write(p.sockets[0], "l", 1));
+    peer_end(&p, 0);
+    await_fate(a, peer, VMSHM_FATE_LEFT);
+    vmshm_peer_put(peer);
+
+    peer_start(&p, *state);
+    peer = find(a, &p);
+    assert_int_equal(1, write(p.sockets[0], "b", 1));
+    await_fate(a, peer, VMSHM_FATE_BROKEN);
+    assert_string_equal("process", peer->broken_field);
+    assert_true(vmshm_is_unread(peer));
+    vmshm_peer_put(peer);
+    peer_kill(&p);
+    vmshm_detach(NULL);
+}
+
+/* The first component joins, the last one leaves; the arena's end and the monitor's are the last one's, too. */
+static void test_one_membership(void **state)
+{
+    const struct vmshm_attach_options o = options(*state, 0);
+    struct vmshm_attached *a = attach(*state, 0, tick_a), *b = attach(*state, 0, tick_b);
+    struct vmshm_member sibling;
+    uint64_t first, second;
+    struct vmshm_error e;
+    uint32_t slot;
+    int before;
+
+    assert_ptr_equal(a, b);
+    assert_int_equal(VMSHM_OK, vmshm_join(&o.join, &sibling, &e));
+    first = vmshm_arena_take(&a->arena, 100, false);
+    second = vmshm_arena_take(&b->arena, 100, false);
+    assert_true(0 != first && 0 != second && 0 == first % VMSHM_LINE_BYTES && second - first >= 128);
+    pause_ms(1200);
+    assert_true(__atomic_load_n(&ticks_a, __ATOMIC_RELAXED) > 0);
+
+    vmshm_detach(tick_a);
+    before = __atomic_load_n(&ticks_a, __ATOMIC_RELAXED);
+    slot = b->member.slot;
+    assert_int_equal(VMSHM_PROC_LIVE, vmshm_proc_of(&sibling.segment, 0, slot)->state);
+    memset(vmshm_at(&b->member, second), 0x5a, 100);
+    pause_ms(1200);
+    assert_int_equal(before, __atomic_load_n(&ticks_a, __ATOMIC_RELAXED));
+    assert_true(__atomic_load_n(&ticks_b, __ATOMIC_RELAXED) > before);
+
+    vmshm_detach(tick_b);
+    assert_int_equal(VMSHM_PROC_LEFT, vmshm_proc_of(&sibling.segment, 0, slot)->state);
+    vmshm_leave(&sibling);
+    /* And again. */
+    a = attach(*state, 0, NULL);
+    assert_true(0 != vmshm_arena_take(&a->arena, 100, false));
+    vmshm_detach(NULL);
+}
+
+/* Two components know one peer: its windows stay until neither reads, the object until neither has it. */
+static void test_shared_peer(void **state)
+{
+    struct vmshm_attached *a = attach(*state, 0, tick_a);
+    struct peer_process p;
+    struct vmshm_peer *peer;
+
+    (void) attach(*state, 0, tick_b);
+    peer_start(&p, *state);
+    peer = find(a, &p);
+    assert_ptr_equal(peer, find(a, &p));
+    assert_true(vmshm_peer_read_begin(peer) && vmshm_peer_read_begin(peer));
+    vmshm_peer_read_end(peer);
+    vmshm_peer_put(peer);
+    vmshm_detach(tick_a);
+    assert_true(WORD == *(const uint64_t *) vmshm_peer_memory(peer, p.place, 8));
+    vmshm_peer_read_end(peer);
+    assert_null(vmshm_peer_memory(peer, p.place, 8));
+    assert_false(vmshm_peer_read_begin(peer));
+    vmshm_peer_put(peer);
+    peer_kill(&p);
+    vmshm_detach(tick_b);
+}
+
+/* The next process of a slot is another peer, and the one before it is no more, whatever was known of it. */
+static void test_next_of_a_slot(void **state)
+{
+    struct vmshm_attached *a = attach(*state, 0, NULL);
+    struct vmshm_peer *before, *peer = NULL;
+    struct peer_process p;
+    struct vmshm_error e;
+
+    peer_start(&p, *state);
+    before = find(a, &p);
+    vmshm_fate_set(before, VMSHM_FATE_SILENT);
+    peer_kill(&p);
+    for (int i = 0; i < 16 && (NULL == peer || peer->slot != before->slot); ++i) {
+        if (NULL != peer) {
+            vmshm_peer_put(peer);
+            peer_kill(&p);
+        }
+        peer_start(&p, *state);
+        peer = find(a, &p);
+    }
+    assert_true(peer != before && peer->slot == before->slot);
+    assert_false(vmshm_peer_forgive(before));
+    assert_int_equal(VMSHM_FATE_SILENT, vmshm_fate(before));
+    vmshm_fate_set(peer, VMSHM_FATE_SILENT);
+    assert_true(vmshm_peer_forgive(peer) && vmshm_is_alive(peer));
+    vmshm_peer_put(before);
+    vmshm_peer_put(peer);
+
+    p.address.generation += 1;
+    assert_null(vmshm_peer_get(&a->registry, &p.address, &e));
+    assert_int_equal(VMSHM_ERR_PEER, e.code);
+    p.address.slot = UINT32_MAX;
+    assert_null(vmshm_peer_get(&a->registry, &p.address, &e));
+    assert_int_equal(VMSHM_ERR_PEER, e.code);
+    peer_kill(&p);
+    vmshm_detach(NULL);
+}
+
+/* Pieces come back as what they were; what is vital finds memory when nothing else does. */
+static void test_arena(void **state)
+{
+    struct vmshm_attached *a = attach(*state, 0, NULL);
+    struct vmshm_arena *arena = &a->arena;
+    uint64_t piece, last = 0;
+    struct vmshm_error e;
+
+    while (0 != (piece = vmshm_arena_take(arena, 1000, false))) {
+        last = piece;
+    }
+    assert_int_equal(3, arena->count);
+    assert_true(0 != vmshm_arena_take(arena, 1000, true));
+    vmshm_arena_give(arena, last, 1000, false);
+    assert_int_equal(0, vmshm_arena_take(arena, 2000, false));
+    assert_true(last == vmshm_arena_take(arena, 1000, false));
+    /* Memory of what is vital does not serve the rest. */
+    piece = vmshm_arena_take(arena, 1000, true);
+    assert_true(0 != piece);
+    vmshm_arena_give(arena, piece, 1000, true);
+    assert_int_equal(0, vmshm_arena_take(arena, 1000, false));
+    assert_true(piece == vmshm_arena_take(arena, 1000, true));
+    /* The number of windows is no refusal. */
+    assert_false(vmshm_arena_refusal(arena, &e));
+    /* A further component gets what it begins with nevertheless. */
+    (void) attach(*state, 0, tick_a);
+    assert_int_equal(4, arena->count);
+    assert_true(0 != vmshm_arena_take(arena, 60000, false));
+    vmshm_detach(tick_a);
+    vmshm_detach(NULL);
+}
+
+/* What fails leaves nothing behind. */
+static void test_refused(void **state)
+{
+    struct vmshm_attach_options o = options(*state, 0);
+    struct vmshm_attached *a;
+    struct vmshm_error e;
+
+    o.arena.first_bytes = 2 * UNIT_SECTION;
+    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, NULL, &a, &e));
+    o.join.vm_id = 1;
+    o.join.segment = unit_path(*state, "nothing");
+    assert_int_equal(VMSHM_ERR_ABSENT, vmshm_attach(&o, NULL, &a, &e));
+    a = attach(*state, 0, NULL);
+    o.arena.first_bytes = 2 * UNIT_SECTION;
+    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_a, &a, &e));
+    assert_true(0 != vmshm_arena_take(&a->arena, 100, false));
+    vmshm_detach(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_find_a_peer_and_see_it_die, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_see_it_leave_and_break, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_one_membership, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_shared_peer, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_next_of_a_slot, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_arena, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_refused, unit_setup_segment, unit_teardown),
+    };
+
+    return cmocka_run_group_tests_name("attached", tests, NULL, NULL);
+}
