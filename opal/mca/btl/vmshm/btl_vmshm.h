@@ -6,7 +6,7 @@
  *
  * Where to look. Calls go down this list, never up; a header of a file's name declares what it offers.
  *   parameters, start, end              btl_vmshm_component.c
- *   what Open MPI calls                 btl_vmshm_module.c, btl_vmshm_compat.h: what its versions change
+ *   what Open MPI calls                 btl_vmshm_module.c
  *   one turn of progress                btl_vmshm_progress.c
  *   acting upon what became of peers    btl_vmshm_attend.c
  *   texts for users                     btl_vmshm_report.c
@@ -21,9 +21,9 @@
  *   what the monitor's thread calls     btl_vmshm_tick.c
  *   near and far peers                  btl_vmshm_distance.c
  *   endpoints, made and retired         btl_vmshm_endpoint.c
- *   which of them matter                btl_vmshm_connected.c
  *   what processes tell each other      btl_vmshm_modex.c
  *   memory of rings and cells           btl_vmshm_memory.c
+ *   what Open MPI's versions change     btl_vmshm_compat.h, btl_vmshm_compat_4_1.c
  *   what all of these share             btl_vmshm_context.c
  * What is not a message is below, in opal/mca/common/vmshm, for all components of the process: membership, peers
  * and their proof, what became of them, the monitor, memory in the segment (vmshm_attach.h).
@@ -41,9 +41,9 @@
 #include "opal/class/opal_pointer_array.h"
 #include "opal/mca/btl/base/base.h"
 #include "opal/mca/btl/btl.h"
-#include "opal/threads/mutex.h"
 #include "opal/util/proc.h"
 
+#include "btl_vmshm_compat.h"
 #include "common_vmshm.h"
 #include "vmshm_atomic.h"
 #include "vmshm_layout.h"
@@ -54,7 +54,7 @@ struct mca_btl_vmshm_t {
 typedef struct mca_btl_vmshm_t mca_btl_vmshm_t;
 
 /* Open MPI finds the component by its name; btl_vmshm_component.c. */
-OPAL_MODULE_DECLSPEC extern mca_btl_base_component_3_0_0_t mca_btl_vmshm_component;
+OPAL_DECLSPEC extern mca_btl_base_component_t mca_btl_vmshm_component;
 /* What Open MPI calls; btl_vmshm_context.c has the object, btl_vmshm_module.c its functions. */
 extern mca_btl_vmshm_t mca_btl_vmshm;
 

@@ -8,7 +8,6 @@
 
 #include "btl_vmshm_attend.h"
 #include "btl_vmshm_connect.h"
-#include "btl_vmshm_connected.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_poll.h"
 #include "btl_vmshm_report.h"

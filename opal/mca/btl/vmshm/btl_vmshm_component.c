@@ -2,7 +2,6 @@
 /* The component: parameters, start, modex. */
 #include "opal_config.h"
 
-#include "btl_vmshm_compat.h"
 #include "btl_vmshm_context.h"
 #include "btl_vmshm_modex.h"
 #include "btl_vmshm_progress.h"
@@ -16,7 +15,6 @@
 #include <unistd.h>
 
 #include "opal/mca/base/mca_base_var.h"
-#include "opal/runtime/opal.h"
 #include "opal/runtime/opal_progress.h"
 #include "opal/util/output.h"
 #include "opal/util/show_help.h"
@@ -30,7 +28,7 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
                                                             bool enable_progress_threads,
                                                             bool enable_mpi_threads);
 
-mca_btl_base_component_3_0_0_t mca_btl_vmshm_component = {
+mca_btl_base_component_t mca_btl_vmshm_component = {
     .btl_version = {
         MCA_BTL_DEFAULT_VERSION("vmshm"),
         .mca_open_component = mca_btl_vmshm_component_open,
@@ -80,35 +78,6 @@ static void find_help(void)
     (void) opal_show_help_add_dir(dir);
 }
 
-static bool runtime_has_cuda(void)
-{
-    const bool *value = NULL;
-    const int index = mca_base_var_find("opal", "opal", NULL, "built_with_cuda_support");
-
-    return index >= 0
-           && OPAL_SUCCESS == mca_base_var_get_value(index, &value, NULL, NULL)
-           && NULL != value && *value;
-}
-
-/* The framework's loader compares no versions of BTLs, and the module's layout depends on the
- * version and on CUDA support: nothing may be registered for this module in another Open MPI. */
-static bool is_matching_openmpi(void)
-{
-    return 0 == strcmp(opal_version_string, MCA_BTL_VMSHM_BUILT_AGAINST)
-           && runtime_has_cuda() == (0 != OPAL_CUDA_SUPPORT);
-}
-
-/* Within a series (4.1) the objects of Open MPI are the same, so that the component can tell its peers that
- * it offers nothing. In another one it does nothing at all. */
-static bool is_matching_series(void)
-{
-    const char *dot = strchr(MCA_BTL_VMSHM_BUILT_AGAINST, '.');
-
-    dot = NULL == dot ? NULL : strchr(dot + 1, '.');
-    return NULL != dot && 0 == strncmp(opal_version_string, MCA_BTL_VMSHM_BUILT_AGAINST,
-                                       (size_t) (dot + 1 - MCA_BTL_VMSHM_BUILT_AGAINST));
-}
-
 static int mca_btl_vmshm_component_register(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -116,11 +85,11 @@ static int mca_btl_vmshm_component_register(void)
 
     mca_btl_vmshm_module_set_up();
     btl->btl_component = &mca_btl_vmshm_component;
-    if (!is_matching_openmpi()) {
+    if (!mca_btl_vmshm_is_matching_openmpi()) {
         find_help();
         opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
-                       OPAL_CUDA_SUPPORT ? "with" : "without", opal_version_string,
-                       runtime_has_cuda() ? "with" : "without");
+                       MCA_BTL_VMSHM_BUILT_WITH_CUDA ? "with" : "without", mca_btl_vmshm_running_openmpi(),
+                       mca_btl_vmshm_running_has_cuda() ? "with" : "without");
         /* An error would end the job, also where another BTL serves. */
         return OPAL_SUCCESS;
     }
@@ -203,16 +172,14 @@ static void check_get_limit(void)
  * Runs once, from the first progress after the PML was selected. */
 static int check_pml(void)
 {
-    const mca_base_component_t *pml = dlsym(RTLD_DEFAULT, "mca_pml_base_selected_component");
+    const char *pml = mca_btl_vmshm_selected_pml();
 
-    if (NULL == pml || '\0' == pml->mca_component_name[0]) {
+    if (NULL == pml) {
         return 0;
     }
     opal_progress_unregister(check_pml);
-    if (0 != strcmp(pml->mca_component_name, "ob1")
-        && 0 != strcmp(pml->mca_component_name, "v")) {
-        opal_show_help("help-btl-vmshm.txt", "not ob1", true, pml->mca_component_name,
-                       pml->mca_component_name);
+    if (0 != strcmp(pml, "ob1") && 0 != strcmp(pml, "v")) {
+        opal_show_help("help-btl-vmshm.txt", "not ob1", true, pml, pml);
     }
     return 0;
 }
@@ -221,7 +188,7 @@ static int mca_btl_vmshm_component_open(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
-    if (!is_matching_series()) {
+    if (!mca_btl_vmshm_is_matching_series()) {
         return OPAL_SUCCESS;
     }
     OBJ_CONSTRUCT(&c->frags, opal_free_list_t);
@@ -243,7 +210,7 @@ static int mca_btl_vmshm_component_close(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
-    if (!is_matching_series()) {
+    if (!mca_btl_vmshm_is_matching_series()) {
         return OPAL_SUCCESS;
     }
     opal_progress_unregister(check_pml);
@@ -324,10 +291,10 @@ static mca_btl_base_module_t **mca_btl_vmshm_component_init(int *num_modules,
     (void) enable_progress_threads;
     (void) enable_mpi_threads;
     *num_modules = 0;
-    if (!is_matching_series()) {
+    if (!mca_btl_vmshm_is_matching_series()) {
         return NULL;
     }
-    if (!is_matching_openmpi() || !check_parameters()) {
+    if (!mca_btl_vmshm_is_matching_openmpi() || !check_parameters()) {
         mca_btl_vmshm_end_if_alone();
         (void) mca_btl_vmshm_address_put(NULL);
         return NULL;

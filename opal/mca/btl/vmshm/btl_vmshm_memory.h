@@ -11,7 +11,7 @@
 
 #include "opal_config.h"
 
-#include "opal/threads/mutex.h"
+#include "btl_vmshm_compat.h"
 
 #include "vmshm_attach.h"
 

@@ -7,29 +7,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "opal/mca/pmix/pmix.h"
-
 /* That there is nothing to offer must be said, too: for a process that said nothing PMIx lets each of its peers
  * wait several seconds. */
 int mca_btl_vmshm_address_put(const struct vmshm_address *address)
 {
     const struct vmshm_address none = { .format = 0 };
-    int rc;
 
     address = NULL == address ? &none : address;
-    OPAL_MODEX_SEND(rc, OPAL_PMIX_GLOBAL, &mca_btl_vmshm.super.btl_component->btl_version,
-                    (void *) address, sizeof *address);
-    return rc;
+    return mca_btl_vmshm_modex_send(&mca_btl_vmshm.super.btl_component->btl_version, address, sizeof *address);
 }
 
 bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_address *a)
 {
-    void *data = NULL;
-    size_t bytes = 0;
+    void *data;
+    size_t bytes;
     bool got;
     int rc;
 
-    OPAL_MODEX_RECV(rc, &mca_btl_vmshm.super.btl_component->btl_version, name, &data, &bytes);
+    rc = mca_btl_vmshm_modex_recv(&mca_btl_vmshm.super.btl_component->btl_version, name, &data, &bytes);
     got = OPAL_SUCCESS == rc && sizeof *a == bytes;
     if (got) {
         memcpy(a, data, sizeof *a);

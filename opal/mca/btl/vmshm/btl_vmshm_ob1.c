@@ -2,7 +2,7 @@
 /*
  * The one thing that this transport must know of the PML above it: how long a receive buffer is.
  *
- * ob1 4.1 passes its private rdma fragment as get()'s cbdata. What is mirrored here of it is used
+ * ob1 passes its private rdma fragment as get()'s cbdata. The mirror of it (btl_vmshm_compat.h) is used
  * only if the object's class has the name and the size of the mirror; otherwise every get() is
  * refused, and ob1 has the message sent in fragments.
  */
@@ -14,23 +14,6 @@
 #include <string.h>
 
 #include "ompi/mca/pml/base/pml_base_request.h"
-
-struct ob1_rdma_frag {
-    opal_free_list_item_t super;
-    void *rdma_bml;
-    uint64_t rdma_hdr[7];
-    int rdma_state;
-    size_t rdma_length;
-    size_t rdma_bytes_remaining;
-    void *rdma_req;
-    uint32_t retries;
-    void *cbfunc;
-    uint64_t rdma_offset;
-    void *local_address;
-    void *local_handle;
-    uint64_t remote_address;
-    uint8_t remote_handle[MCA_BTL_REG_HANDLE_MAX_SIZE];
-};
 
 static bool is_object(const void *object, const char *name, size_t bytes)
 {
@@ -49,8 +32,7 @@ static bool is_ob1(mca_btl_base_rdma_completion_fn_t cbfunc)
         return true;
     }
     if (0 == dladdr((void *) (uintptr_t) cbfunc, &info) || NULL == info.dli_fname
-        || (NULL == strstr(info.dli_fname, "mca_pml_ob1")
-            && NULL == strstr(info.dli_fname, "libmpi"))) {
+        || !mca_btl_vmshm_has_ob1(info.dli_fname)) {
         return false;
     }
     vmshm_store_relaxed(&known, cbfunc);
@@ -58,20 +40,20 @@ static bool is_ob1(mca_btl_base_rdma_completion_fn_t cbfunc)
 }
 
 /* Classes do not change: looking at their names once is enough. */
-static bool is_known(const struct ob1_rdma_frag *frag)
+static bool is_known(const mca_btl_vmshm_ob1_frag_t *frag)
 {
     static const opal_class_t *frag_class, *request_class;
     const opal_class_t *frag_is = ((const opal_object_t *) frag)->obj_class, *request_is;
 
     if (OPAL_UNLIKELY(vmshm_load_relaxed(&frag_class) != frag_is)) {
-        if (!is_object(frag, "mca_pml_ob1_rdma_frag_t", sizeof *frag)) {
+        if (!is_object(frag, MCA_BTL_VMSHM_OB1_FRAG_CLASS, sizeof *frag)) {
             return false;
         }
         vmshm_store_relaxed(&frag_class, frag_is);
     }
     request_is = ((const opal_object_t *) frag->rdma_req)->obj_class;
     if (OPAL_UNLIKELY(vmshm_load_relaxed(&request_class) != request_is)) {
-        if (!is_object(frag->rdma_req, "mca_pml_ob1_recv_request_t", 0)) {
+        if (!is_object(frag->rdma_req, MCA_BTL_VMSHM_OB1_REQUEST_CLASS, 0)) {
             return false;
         }
         vmshm_store_relaxed(&request_class, request_is);
@@ -90,7 +72,7 @@ bool mca_btl_vmshm_ob1_fits(mca_btl_base_rdma_completion_fn_t cbfunc, const void
     if (!is_known(cbdata)) {
         return false;
     }
-    request = ((const struct ob1_rdma_frag *) cbdata)->rdma_req;
+    request = ((const mca_btl_vmshm_ob1_frag_t *) cbdata)->rdma_req;
     opal_convertor_get_packed_size(&request->req_convertor, &room);
     return size <= room;
 }

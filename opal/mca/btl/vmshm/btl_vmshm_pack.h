@@ -13,8 +13,6 @@
 #include <emmintrin.h>
 #endif
 
-#include "opal/datatype/opal_convertor.h"
-
 /* Up to here a message is copied in steps that libc's memcpy does with vector registers. Left alone it
  * takes the processor's string instruction from a bit above one step on, which was up to twice as
  * slow into lines that the peer has just read; for larger fragments it is the better one. */
@@ -70,7 +68,7 @@ static inline int32_t mca_btl_vmshm_pack(struct opal_convertor_t *convertor, uin
     uint32_t iov_count = 1;
     void *from;
 
-    if (OPAL_LIKELY(!opal_convertor_need_buffers(convertor))) {
+    if (OPAL_LIKELY(!mca_btl_vmshm_must_pack(convertor))) {
         mca_btl_vmshm_buffer_begin(convertor->pBaseBuf);
         opal_convertor_get_current_pointer(convertor, &from);
         if (past_caches && 0 == (uintptr_t) to % VMSHM_LINE_BYTES) {

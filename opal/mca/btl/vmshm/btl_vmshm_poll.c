@@ -32,20 +32,13 @@
 #define AHEAD_SLOTS 6
 
 /* One thread polls at a time; each poll within a callback has another one of these. */
-static inline void deliver(void *bytes, size_t length, mca_btl_base_tag_t tag)
+static inline void deliver(mca_btl_vmshm_endpoint_t *endpoint, void *bytes, size_t length,
+                           mca_btl_base_tag_t tag)
 {
-    static struct delivery {
-        _Alignas(2 * VMSHM_LINE_BYTES) mca_btl_base_descriptor_t descriptor;
-        mca_btl_base_segment_t segment;
-    } deliveries[1 + MCA_BTL_VMSHM_MOST_NESTED];
-    const mca_btl_active_message_callback_t *reg = mca_btl_base_active_message_trigger + tag;
-    struct delivery *delivery = deliveries + mca_btl_vmshm_context.polling;
+    static mca_btl_vmshm_delivery_t deliveries[1 + MCA_BTL_VMSHM_MOST_NESTED];
 
-    delivery->segment.seg_addr.pval = bytes;
-    delivery->segment.seg_len = length;
-    delivery->descriptor.des_segments = &delivery->segment;
-    delivery->descriptor.des_segment_count = 1;
-    reg->cbfunc(&mca_btl_vmshm.super, tag, &delivery->descriptor, reg->cbdata);
+    mca_btl_vmshm_deliver(&mca_btl_vmshm.super, endpoint, deliveries + mca_btl_vmshm_context.polling, bytes,
+                          length, tag);
 }
 
 /* The lines travel while the upper layer reads the header and looks for the receive. None beyond the
@@ -77,18 +70,19 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
     }
     fetch(cell, ref.length);
     endpoint->in.position += 1;
-    deliver((void *) cell, ref.length, tag);
+    deliver(endpoint, (void *) cell, ref.length, tag);
     return ref.length;
 }
 
 /* What is in one slot are headers for the most part, and copied as the slot is; from a longer message
  * the upper layer copies, as from a cell. */
-static inline void take_short(const struct vmshm_slot *slot, size_t bytes, mca_btl_base_tag_t tag)
+static inline void take_short(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
+                              size_t bytes, mca_btl_base_tag_t tag)
 {
     _Alignas(16) uint8_t copy[VMSHM_SLOT_BYTES];
 
     vmshm_copy_in(copy, slot, sizeof copy);
-    deliver(copy + VMSHM_SHORT_START, bytes, tag);
+    deliver(endpoint, copy + VMSHM_SHORT_START, bytes, tag);
 }
 
 /* How many slots the message at the position takes, 0: it cannot be. */
@@ -189,7 +183,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
     if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
         fetch(slot, slots * VMSHM_SLOT_BYTES);
         endpoint->in.position += slots;
-        deliver((uint8_t *) (uintptr_t) slot + start, bytes, tag);
+        deliver(endpoint, (uint8_t *) (uintptr_t) slot + start, bytes, tag);
     } else if (OPAL_LIKELY(VMSHM_SLOT_CELL == kind)) {
         bytes = take_cell(endpoint, slot, tag);
         if (0 == bytes) {
@@ -225,7 +219,7 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                                    + ((endpoint->in.position + AHEAD_SLOTS) & endpoint->in.mask));
             }
             endpoint->in.position += 1;
-            take_short(slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
+            take_short(endpoint, slot, VMSHM_SLOT_LEN(word), VMSHM_SLOT_TAG(word));
             ++count;
         } else {
             const int taken = take(endpoint, slot, word);

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "opal/mca/pmix/pmix.h"
 #include "opal/util/argv.h"
 #include "opal/util/output.h"
 #include "opal/util/show_help.h"
@@ -56,16 +55,6 @@ bool mca_btl_vmshm_is_alone(void)
     return alone;
 }
 
-uint32_t mca_btl_vmshm_job_size(void)
-{
-    opal_process_name_t all = { .jobid = OPAL_PROC_MY_NAME.jobid, .vpid = OPAL_VPID_WILDCARD };
-    uint32_t value = 0, *size = &value;
-    int rc;
-
-    OPAL_MODEX_RECV_VALUE_OPTIONAL(rc, OPAL_PMIX_JOB_SIZE, &all, &size, OPAL_UINT32);
-    return OPAL_SUCCESS == rc ? value : 0;
-}
-
 static bool has_other_nodes(void)
 {
     return mca_btl_vmshm_job_size() > (uint32_t) opal_process_info.num_local_peers + 1;
@@ -73,7 +62,7 @@ static bool has_other_nodes(void)
 
 static void end_job(const char *why)
 {
-    (void) opal_pmix.abort(1, why, NULL);
+    mca_btl_vmshm_abort(why);
     /* The launcher ends the others; this process must not go on meanwhile. */
     _exit(1);
 }
@@ -140,12 +129,13 @@ void mca_btl_vmshm_unreachable(const struct opal_proc_t *proc, const struct vmsh
 void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *text, size_t bytes)
 {
     const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
-    const char *host = NULL != proc && NULL != proc->proc_hostname ? proc->proc_hostname : NULL;
+    char *host = NULL == proc ? NULL : mca_btl_vmshm_host_of(proc);
 
     snprintf(text, bytes, "rank %" PRIu32 " of job %" PRIu32 " (VM %" PRIu32 ", process slot %"
              PRIu32 "%s%s)", (uint32_t) endpoint->peer->name,
              (uint32_t) (endpoint->peer->name >> 32) & 0xffff, endpoint->peer->vm, endpoint->peer->slot,
              NULL == host ? "" : ", host ", NULL == host ? "" : host);
+    free(host);
 }
 
 /* Where both are of this segment: do they run under one number? */
@@ -235,12 +225,9 @@ static bool is_local(char **local, uint32_t rank)
 
 static char **local_ranks(void)
 {
-    opal_process_name_t all = { .jobid = OPAL_PROC_MY_NAME.jobid, .vpid = OPAL_VPID_WILDCARD };
-    char *text = NULL, **list;
-    int rc;
+    char *text = mca_btl_vmshm_local_ranks();
+    char **list = NULL == text ? NULL : opal_argv_split(text, ',');
 
-    OPAL_MODEX_RECV_VALUE_OPTIONAL(rc, OPAL_PMIX_LOCAL_PEERS, &all, &text, OPAL_STRING);
-    list = OPAL_SUCCESS == rc && NULL != text ? opal_argv_split(text, ',') : NULL;
     free(text);
     return list;
 }

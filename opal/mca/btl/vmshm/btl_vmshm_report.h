@@ -7,8 +7,6 @@
 
 #include "btl_vmshm_context.h"
 
-/* Ranks of the job, 0: unknown. */
-uint32_t mca_btl_vmshm_job_size(void);
 /* Is vmshm named in the list of BTLs? */
 bool mca_btl_vmshm_is_asked_for(void);
 /* Is no BTL asked for that could serve another VM if this one cannot? */

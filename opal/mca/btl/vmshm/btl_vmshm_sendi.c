@@ -65,7 +65,7 @@ static inline void fill_inline(struct vmshm_slot *slot, size_t start,
     void *from;
 
     if (payload_size <= first || start == VMSHM_SLOT_HEAD_BYTES
-        || opal_convertor_need_buffers(convertor)) {
+        || mca_btl_vmshm_must_pack(convertor)) {
         fill(to, convertor, header, header_size, payload_size, false);
         return;
     }
@@ -179,7 +179,7 @@ static inline bool is_short(const struct opal_convertor_t *convertor, size_t hea
                             size_t payload_size)
 {
     return header_size + payload_size <= VMSHM_SHORT_BYTES
-           && (0 == payload_size || !opal_convertor_need_buffers(convertor));
+           && (0 == payload_size || !mca_btl_vmshm_must_pack(convertor));
 }
 
 /* Endpoint lock held. */
