@@ -2,10 +2,10 @@
 #include "opal_config.h"
 
 #include "common_vmshm.h"
+#include "common_vmshm_compat.h"
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "opal/constants.h"
@@ -57,7 +57,7 @@ int opal_common_vmshm_register(void)
  * permissions guard it. */
 static void job_key(uint8_t key[16])
 {
-    const char *text = getenv(OPAL_MCA_PREFIX "orte_precondition_transports");
+    const char *text = opal_common_vmshm_transport_key();
     uint64_t words[2];
 
     if (NULL == text || 2 != sscanf(text, "%" SCNx64 "-%" SCNx64, &words[0], &words[1])) {
