@@ -131,6 +131,35 @@ def compare_files():
             wrong(f"doc/developers.md: there is no function {name}")
 
 
+# What Open MPI 4.1, 5.0 and 6.0 have under different names, or in different shapes.
+VERSION_DEPENDENT = (
+    r"OPAL_MODEX_\w+|OPAL_PMIX_\w+|PMIX_\w+|PMIx_\w+|opal_pmix\w*|opal/mca/pmix/[\w.-]+|"
+    r"orte_\w+|ORTE_\w+|prte_\w+|PRTE_\w+|"
+    r"ompi_communicator\w*|ompi_mpi_communicators|ompi_comm_\w+|ompi_group\w*|ompi/(?:communicator|group)/[\w.]+|"
+    r"mca_pml_ob1\w*|mca_pml_base_selected_component|BTL_VERSION|OPAL_(?:MAJOR|MINOR|RELEASE)_VERSION|"
+    r"opal_version_string|OPAL_IDENT_STRING|mca_btl_base_component_\d\w*|"
+    r"mca_btl_base_receive_descriptor_t|OPAL_MODULE_DECLSPEC|OPAL_CUDA_\w+|\w*built_with_cuda\w*|MCA_BTL_FLAGS_(?:CUDA|ACCELERATOR)\w*|opal_convertor_need_buffers|"
+    r"opal_convertor_on_device|btl_ft_event|proc_hostname|opal_get_proc_hostname|opal/(?:mca/)?threads/[\w.]+")
+
+
+def compare_versions():
+    """Comments may name them, code only where what differs stands."""
+    files = [p for d in (BTL, COMMON) for p in sorted((top / d).glob("*.[ch]"))]
+    compat = [p for p in files if re.match(r"(btl|common)_vmshm_compat", p.name)]
+    named = 0
+    for path in files:
+        code = re.sub(r"/\*.*?\*/", lambda m: "\n" * m.group().count("\n"), path.read_text(), flags=re.S)
+        for number, line in enumerate(code.splitlines(), 1):
+            for name in re.findall(rf"(?<!\w)(?:{VERSION_DEPENDENT})(?!\w)", line):
+                if path in compat:
+                    named += 1
+                else:
+                    wrong(f"{path.relative_to(top)}:{number}: {name} is not the same in all versions of Open MPI: "
+                          "it belongs into btl_vmshm_compat.h or common_vmshm_compat.h")
+    if len(compat) < 3 or named < 10:
+        wrong(f"only {named} such names are in {len(compat)} compat files: they have another form")
+
+
 globals()["compare_" + what]()
 for line in found:
     print(line)

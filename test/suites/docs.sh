@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-3-Clause
 # Compares what the documents say with what the code says: parameters and their defaults, commands and
-# options, help topics, the format's version, names of files. And no two files call each other in a circle.
+# options, help topics, the format's version, names of files. And no two files call each other in a circle, and
+# what differs between Open MPI's versions stands in one place.
 set -euo pipefail
 top=$(cd "$(dirname "$0")/../.." && pwd -P)
 # shellcheck source=test/suites/count.sh
@@ -43,6 +44,8 @@ no_circle() { # DIRECTORY
 
 try "the BTL's files call each other in no circle" no_circle opal/mca/btl/vmshm
 try "the common library's files call each other in no circle" no_circle opal/mca/common/vmshm
+try "only the compat files name what differs between Open MPI's versions" \
+    python3 "$top/test/suites/docs.py" versions "$top" "$work"
 # Drawn anew they are the same.
 drawings() {
     local name
