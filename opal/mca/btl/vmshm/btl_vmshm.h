@@ -11,6 +11,7 @@
  *   acting upon what became of peers    btl_vmshm_attend.c
  *   texts for users                     btl_vmshm_report.c
  *   taking messages out of rings        btl_vmshm_poll.c
+ *   what a peer wrote, checked          btl_vmshm_check.h, btl_vmshm_check.c
  *   large messages                      btl_vmshm_stream_out.c, btl_vmshm_stream_in.c, btl_vmshm_streams.c;
  *                                       btl_vmshm_ob1.c: what is asked of Open MPI's ob1 for it
  *   where their bytes stand meanwhile   btl_vmshm_place.c

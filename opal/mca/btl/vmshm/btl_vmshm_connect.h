@@ -31,16 +31,6 @@ static inline uint64_t *mca_btl_vmshm_own_entry(uint64_t table,
  * the peer's slot by now. */
 bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *peer, uint64_t offset);
 
-/* The entry for this process in a peer's table. */
-static inline const uint64_t *mca_btl_vmshm_peer_entry(uint64_t table,
-                                                       const mca_btl_vmshm_endpoint_t *peer)
-{
-    const struct vmshm_member *m = mca_btl_vmshm_member();
-
-    return (const uint64_t *) mca_btl_vmshm_at(peer->peer->control.offset + table)
-           + vmshm_proc_index(mca_btl_vmshm_header(), m->id.vm, m->slot);
-}
-
 /* --- btl_vmshm_listen.c */
 /* Look at one VM's bell, take the rings that are for us. Called by the poller only. */
 void mca_btl_vmshm_listen(uint32_t vm);

@@ -10,21 +10,12 @@
 
 /* What a poll needs to know of a ring: where its next message will be published, and as what. */
 struct mca_btl_vmshm_watch_t {
-    const uint64_t *word;
-    uint32_t next;                      /* the sequence that will stand there */
+    const struct vmshm_slot *slot;
+    uint32_t next;                      /* the number that will stand there */
     uint32_t idle;                      /* polls in a row without a message */
     mca_btl_vmshm_endpoint_t *endpoint;
 };
 typedef struct mca_btl_vmshm_watch_t mca_btl_vmshm_watch_t;
-
-static inline void mca_btl_vmshm_watch_set(mca_btl_vmshm_watch_t *watch,
-                                           mca_btl_vmshm_endpoint_t *endpoint)
-{
-    watch->word = &endpoint->in.ring[endpoint->in.position & endpoint->in.mask].word;
-    watch->next = (uint32_t) (endpoint->in.position + 1);
-    watch->idle = 0;
-    watch->endpoint = endpoint;
-}
 
 struct mca_btl_vmshm_context_t {
     /* parameters */

@@ -9,7 +9,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_distance.h"
-#include "btl_vmshm_ring.h"
+#include "btl_vmshm_check.h"
 
 #include <time.h>
 
@@ -57,7 +57,7 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
         return;
     }
     start = ticks();
-    head = vmshm_load_acquire(&endpoint->out.peer_head->head);
+    head = mca_btl_vmshm_touch_head(endpoint);
     /* The second reading waits for the load. */
     __asm__ __volatile__("" :: "r" (head) : "memory");
 #if defined(__SSE2__)

@@ -3,6 +3,7 @@
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
+#include "btl_vmshm_check.h"
 #include "btl_vmshm_connect.h"
 
 #include <stdlib.h>
@@ -19,35 +20,13 @@ void mca_btl_vmshm_look_again(uint32_t vm)
 /* Read from the ring at `offset` from now on. */
 static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const char **why)
 {
-    const struct vmshm_ring *shared;
-    struct vmshm_ring ring;
-    uint64_t to;
+    mca_btl_vmshm_found_ring_t ring;
 
-    shared = 0 == offset % VMSHM_LINE_BYTES
-             ? vmshm_peer_memory(endpoint->peer, offset, sizeof *shared) : NULL;
-    if (NULL == shared) {
-        *why = "its offset is not in a window of the peer";
+    if (!mca_btl_vmshm_check_ring(endpoint, offset, &ring, why)) {
         return false;
     }
-    /* Stored last, when the slots were ready. */
-    to = vmshm_load_acquire(&shared->to);
-    vmshm_copy_in(&ring, shared, sizeof ring);
-    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->peer->nonce
-        || to != mca_btl_vmshm_member()->nonce) {
-        *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
-        return false;
-    }
-    if (ring.slots < VMSHM_RING_MIN_SLOTS || ring.slots > VMSHM_RING_MAX_SLOTS
-        || 0 != (ring.slots & (ring.slots - 1))) {
-        *why = "its number of slots is not a power of two in the allowed range";
-        return false;
-    }
-    if (NULL == vmshm_peer_memory(endpoint->peer, offset, vmshm_ring_bytes(ring.slots))) {
-        *why = "it does not end in a window of the peer";
-        return false;
-    }
-    endpoint->in.ring = (const struct vmshm_slot *) (shared + 1);
-    endpoint->in.mask = ring.slots - 1;
+    endpoint->in.ring = ring.slots;
+    endpoint->in.mask = ring.mask;
     endpoint->in.position = ring.first;
     return true;
 }
@@ -98,8 +77,7 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
 void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t offset =
-        vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_rings_offset(), endpoint));
+    const uint64_t offset = mca_btl_vmshm_check_entry(endpoint, vmshm_rings_offset());
     const int32_t fate = vmshm_fate(endpoint->peer);
     /* Silence may be forgiven. */
     const bool alive = VMSHM_FATE_ALIVE == fate || VMSHM_FATE_SILENT == fate;

@@ -3,6 +3,7 @@
 /* Modelled in test/model/ring.pml and connect.pml: change both. */
 #include "opal_config.h"
 
+#include "btl_vmshm_check.h"
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
@@ -140,28 +141,6 @@ static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     return true;
 }
 
-/* The peer's head for our ring, once it has made one. */
-static const struct vmshm_head *find_head(mca_btl_vmshm_endpoint_t *endpoint)
-{
-    const uint64_t offset =
-        vmshm_load_acquire(mca_btl_vmshm_peer_entry(vmshm_heads_offset(mca_btl_vmshm_header()),
-                                                    endpoint));
-    const struct vmshm_head *head;
-
-    if (0 == offset) {
-        return NULL;
-    }
-    head = 0 == offset % VMSHM_LINE_BYTES
-           ? vmshm_peer_memory(endpoint->peer, offset, sizeof *head) : NULL;
-    if (NULL == head) {
-        vmshm_peer_broken(endpoint->peer, "head", "its offset is not in a window of the peer");
-        return NULL;
-    }
-    /* A head that counts the messages of an earlier owner of our slot, or of another process now, is not
-     * for us. Its counts were set before it named us. */
-    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_member()->nonce ? head : NULL;
-}
-
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -194,25 +173,17 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
     uint64_t head;
 
     if (OPAL_UNLIKELY(NULL == endpoint->out.peer_head)) {
-        /* Without a window of the peer its tables may be somebody else's by now. */
-        if (NULL == endpoint->out.ring || 0 == vmshm_load_acquire(&endpoint->peer->control.length)
-            || mca_btl_vmshm_is_unread(endpoint)) {
+        if (NULL == endpoint->out.ring || mca_btl_vmshm_is_unread(endpoint)) {
             return;
         }
-        endpoint->out.peer_head = find_head(endpoint);
+        endpoint->out.peer_head = mca_btl_vmshm_check_head(endpoint);
         if (NULL == endpoint->out.peer_head) {
             return;
         }
     }
-    /* The peer's loads from the slots must come before our next stores to them. */
-    head = vmshm_load_acquire(&endpoint->out.peer_head->head);
-    mca_btl_vmshm_head_seen(endpoint);
-    if (head - endpoint->out.head > endpoint->out.tail - endpoint->out.head) {
-        vmshm_peer_broken(endpoint->peer, "head", "it counts more messages than were sent");
-        endpoint->out.peer_head = NULL;
-        return;
+    if (mca_btl_vmshm_check_consumed(endpoint, &head)) {
+        mca_btl_vmshm_reclaim_to(endpoint, head);
     }
-    mca_btl_vmshm_reclaim_to(endpoint, head);
 }
 
 bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)

@@ -4,6 +4,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_poll.h"
+#include "btl_vmshm_check.h"
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_stream.h"
@@ -53,25 +54,20 @@ static inline void fetch(const void *from, size_t bytes)
     }
 }
 
-/* Deliver the message that the slot refers to, from where it stands: the reference is copied and
- * checked, the content is the upper layer's, which trusts the processes of its job. Returns its
- * bytes, or 0: broken. */
+/* Deliver the message that the slot refers to, from where it stands. Returns its bytes, or 0: broken. */
 static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                         mca_btl_base_tag_t tag)
 {
-    struct vmshm_cell_ref ref;
-    const void *cell;
+    size_t bytes;
+    const void *cell = mca_btl_vmshm_check_cell(endpoint, slot, &bytes);
 
-    vmshm_copy_in(&ref, slot->payload, sizeof ref);
-    cell = vmshm_peer_memory(endpoint->peer, ref.offset, ref.length);
-    if (OPAL_UNLIKELY(NULL == cell || 0 == ref.length)) {
-        vmshm_peer_broken(endpoint->peer, "cell", "a message is not in a window of the peer");
+    if (OPAL_UNLIKELY(NULL == cell)) {
         return 0;
     }
-    fetch(cell, ref.length);
+    fetch(cell, bytes);
     endpoint->in.position += 1;
-    deliver(endpoint, (void *) cell, ref.length, tag);
-    return ref.length;
+    deliver(endpoint, (void *) (uintptr_t) cell, bytes, tag);
+    return bytes;
 }
 
 /* What is in one slot are headers for the most part, and copied as the slot is; from a longer message
@@ -81,28 +77,8 @@ static inline void take_short(mca_btl_vmshm_endpoint_t *endpoint, const struct v
 {
     _Alignas(16) uint8_t copy[VMSHM_SLOT_BYTES];
 
-    vmshm_copy_in(copy, slot, sizeof copy);
+    mca_btl_vmshm_copy_slot(copy, slot);
     deliver(endpoint, copy + VMSHM_SHORT_START, bytes, tag);
-}
-
-/* How many slots the message at the position takes, 0: it cannot be. */
-static uint32_t slots_of(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t word)
-{
-    const uint32_t left = endpoint->in.mask + 1
-                          - (uint32_t) (endpoint->in.position & endpoint->in.mask);
-    const uint32_t start = VMSHM_SLOT_START(word);
-    uint32_t slots;
-
-    switch (VMSHM_SLOT_KIND(word)) {
-    case VMSHM_SLOT_INLINE:
-        slots = mca_btl_vmshm_ring_slots(start, VMSHM_SLOT_LEN(word));
-        return start >= VMSHM_SLOT_HEAD_BYTES && slots <= VMSHM_INLINE_SLOTS && slots <= left
-               ? slots : 0;
-    case VMSHM_SLOT_PAD:
-        return left;
-    default:
-        return 1;
-    }
 }
 
 /* Messages between the two components themselves. False: broken. */
@@ -110,17 +86,16 @@ static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_
                          uint32_t kind)
 {
     const char *why = "its kind is not allowed";
-    struct vmshm_pull pull;
-    uint64_t value;
 
     if (VMSHM_SLOT_PULL == kind) {
-        vmshm_copy_in(&pull, slot->payload, sizeof pull);
+        const struct vmshm_pull pull = mca_btl_vmshm_read_pull(slot);
+
         mca_btl_vmshm_stream_pulled(endpoint, &pull);
         return true;
     }
-    vmshm_copy_in(&value, slot->payload, sizeof value);
     if (VMSHM_SLOT_PAD == kind
-        || (VMSHM_SLOT_CHANNEL == kind && mca_btl_vmshm_channel_accept(endpoint, value, &why))) {
+        || (VMSHM_SLOT_CHANNEL == kind
+            && mca_btl_vmshm_channel_accept(endpoint, mca_btl_vmshm_read_offset(slot), &why))) {
         return true;
     }
     vmshm_peer_broken(endpoint->peer, VMSHM_SLOT_CHANNEL == kind ? "channel" : "slot", why);
@@ -137,13 +112,6 @@ static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->in.unshown = 0;
 }
 
-static inline void heed_ack(mca_btl_vmshm_endpoint_t *endpoint, uint32_t low)
-{
-    /* Of a peer that was silent for 2^32 slots the sum stays behind: that is safe. */
-    vmshm_store_release(&endpoint->in.ack,
-                        endpoint->in.ack + (uint32_t) (low - (uint32_t) endpoint->in.ack));
-}
-
 /* A message that is not a short one, or not as it should be. The position is behind it before it is
  * delivered, for the callback may poll. Returns 1, or 0 for one after which the next stands in another
  * ring, or -1: the peer is broken. */
@@ -152,18 +120,17 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
 {
     const mca_btl_base_tag_t tag = VMSHM_SLOT_TAG(word);
     const uint32_t kind = VMSHM_SLOT_KIND(word), start = VMSHM_SLOT_START(word);
-    const uint32_t slots = slots_of(endpoint, word);
+    const uint32_t slots = mca_btl_vmshm_check_slots(endpoint, word);
     size_t bytes = VMSHM_SLOT_LEN(word);
 
     if (start >= VMSHM_SLOT_HEAD_BYTES) {
-        heed_ack(endpoint, vmshm_load_relaxed(&slot->ack));
+        mca_btl_vmshm_heed_ack(endpoint, slot);
     }
     if (OPAL_UNLIKELY(VMSHM_SLOT_SWITCH == kind)) {
         const char *why = NULL;
-        uint64_t next;
 
-        vmshm_copy_in(&next, slot->payload, sizeof next);
-        if (!mca_btl_vmshm_ring_follow(endpoint, next, endpoint->in.position + 1, &why)) {
+        if (!mca_btl_vmshm_ring_follow(endpoint, mca_btl_vmshm_read_offset(slot), endpoint->in.position + 1,
+                                       &why)) {
             vmshm_peer_broken(endpoint->peer, "switch", why);
             return -1;
         }
@@ -176,7 +143,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         endpoint->in.position += slots;
         return 1;
     }
-    if (OPAL_UNLIKELY(NULL == mca_btl_base_active_message_trigger[tag].cbfunc)) {
+    if (OPAL_UNLIKELY(!mca_btl_vmshm_is_taken_by(tag))) {
         vmshm_peer_broken(endpoint->peer, "tag", "nobody registered for a message's tag");
         return -1;
     }
@@ -197,12 +164,6 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
     return 1;
 }
 
-static inline bool is_short(uint64_t word)
-{
-    return VMSHM_SLOT_FORM(word) == VMSHM_FORM_SHORT && VMSHM_SLOT_LEN(word) <= VMSHM_SHORT_BYTES
-           && NULL != mca_btl_base_active_message_trigger[VMSHM_SLOT_TAG(word)].cbfunc;
-}
-
 /* The message that stands at the position, and those behind it: `slot` and `word` are of the first.
  * Inlined where it is called: some 4 ns of the 130 that a short message takes. */
 static inline __opal_attribute_always_inline__ int
@@ -213,7 +174,7 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
     int count = 0;
 
     do {
-        if (OPAL_LIKELY(is_short(word))) {
+        if (OPAL_LIKELY(mca_btl_vmshm_is_short(word))) {
             if (count > 0) {
                 __builtin_prefetch(endpoint->in.ring
                                    + ((endpoint->in.position + AHEAD_SLOTS) & endpoint->in.mask));
@@ -233,9 +194,8 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
         if (endpoint->in.unshown >= HEAD_BYTES && !nested) {
             show_head(endpoint);
         }
-        slot = endpoint->in.ring + (endpoint->in.position & endpoint->in.mask);
-        /* Pairs with the release in ring_publish: payload and cell are complete. */
-        word = vmshm_load_acquire(&slot->word);
+        slot = mca_btl_vmshm_next_slot(endpoint);
+        word = mca_btl_vmshm_word_at(slot);
     } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->in.position + 1));
     endpoint->in.taking -= 1;
     if (OPAL_UNLIKELY(nested)) {
@@ -248,33 +208,18 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
 
 int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
 {
-    const struct vmshm_slot *slot = endpoint->in.ring + (endpoint->in.position & endpoint->in.mask);
-    const uint64_t word = vmshm_load_acquire(&slot->word);
+    const struct vmshm_slot *slot = mca_btl_vmshm_next_slot(endpoint);
+    const uint64_t word = mca_btl_vmshm_word_at(slot);
 
     return VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->in.position + 1)
            ? take_messages(endpoint, slot, word, budget) : 0;
-}
-
-/* Where the next message will be published stands what was there before: the message of the last
- * lap, or what the sender put there when it made the ring. Anything else was overwritten: waiting
- * for it would be for ever. */
-static void check_silent(mca_btl_vmshm_endpoint_t *endpoint)
-{
-    const uint64_t position = endpoint->in.position;
-    const uint64_t word = vmshm_load_relaxed(&endpoint->in.ring[position & endpoint->in.mask].word);
-
-    if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
-        && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in.mask)
-        && word != VMSHM_SLOT_CLEAR(position)) {
-        vmshm_peer_broken(endpoint->peer, "slot", "its number is of no message that can be there");
-    }
 }
 
 /* Does a message stand there? What most looks at most rings come to: it takes the line of the slot
  * and a part of the roster's, nothing of the endpoint. */
 static inline bool has_message(const mca_btl_vmshm_watch_t *watch, uint64_t *word)
 {
-    *word = vmshm_load_acquire(watch->word);
+    *word = mca_btl_vmshm_word_at(watch->slot);
     return VMSHM_SLOT_SEQ(*word) == watch->next;
 }
 
@@ -283,7 +228,7 @@ static inline bool has_message(const mca_btl_vmshm_watch_t *watch, uint64_t *wor
 static inline int poll_watched(mca_btl_vmshm_watch_t **roster, uint32_t i, uint64_t word)
 {
     mca_btl_vmshm_endpoint_t *endpoint = (*roster)[i].endpoint;
-    const struct vmshm_slot *slot = (const struct vmshm_slot *) (*roster)[i].word;
+    const struct vmshm_slot *slot = (*roster)[i].slot;
     const int count = take_messages(endpoint, slot, word, POLL_BUDGET);
 
     mca_btl_vmshm_watch_set(&(*roster)[i], endpoint);
@@ -304,7 +249,7 @@ int mca_btl_vmshm_poll_hot(void)
             continue;
         }
         if (OPAL_UNLIKELY(0 == (++watch->idle & (CHECK_EVERY - 1)))) {
-            check_silent(watch->endpoint);
+            mca_btl_vmshm_check_silent(watch->endpoint);
             if (watch->idle >= COLD_AFTER && c->hot_count > HOT_ANYWAY) {
                 c->cold[c->cold_count++] = *watch;
                 *watch = c->hot[--c->hot_count];
@@ -327,7 +272,7 @@ int mca_btl_vmshm_poll_cold(void)
 
         if (!has_message(&c->cold[i], &word)) {
             if (OPAL_UNLIKELY(0 == (++c->cold[i].idle & (CHECK_COLD_EVERY - 1)))) {
-                check_silent(c->cold[i].endpoint);
+                mca_btl_vmshm_check_silent(c->cold[i].endpoint);
             }
         } else {
             count += poll_watched(&c->cold, i, word);

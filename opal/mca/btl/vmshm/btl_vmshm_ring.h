@@ -23,7 +23,7 @@
 #ifndef MCA_BTL_VMSHM_RING_H
 #define MCA_BTL_VMSHM_RING_H
 
-#include "btl_vmshm_context.h"
+#include "btl_vmshm_check.h"
 
 #include <string.h>
 
@@ -133,21 +133,13 @@ static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *end
                                tag);
 }
 
-/* The line of the peer's head was read: until the peer writes it again it is in our cache. */
-static inline void mca_btl_vmshm_head_seen(mca_btl_vmshm_endpoint_t *endpoint)
-{
-    endpoint->out.line_seen = vmshm_load_relaxed(&endpoint->out.peer_head->head)
-                          + vmshm_load_relaxed(&endpoint->out.peer_head->chunks);
-}
-
 /* Take back what the peer's last message acknowledged: needs no look at its memory. */
 static inline void mca_btl_vmshm_reclaim_acked(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    const uint64_t ack = vmshm_load_acquire(&endpoint->in.ack);
+    const uint64_t acked = mca_btl_vmshm_check_acked(endpoint);
 
-    /* Older than the head that was read from its memory, or a lie. */
-    if (ack > endpoint->out.head && ack <= endpoint->out.tail) {
-        mca_btl_vmshm_reclaim_to(endpoint, ack);
+    if (acked > endpoint->out.head) {
+        mca_btl_vmshm_reclaim_to(endpoint, acked);
     }
 }
 

@@ -2,6 +2,7 @@
 /* The receiver's side of large messages: streams that are awaited. */
 #include "opal_config.h"
 
+#include "btl_vmshm_check.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
@@ -84,8 +85,8 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
 bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                   const char **why)
 {
-    const struct vmshm_channel *shared = NULL;
-    struct vmshm_channel channel;
+    const struct vmshm_channel *channel;
+    uint32_t mask;
 
     if (NULL == mca_btl_vmshm_streams_of(endpoint)) {
         struct vmshm_error e;
@@ -94,28 +95,16 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
         vmshm_peer_unmapped(endpoint->peer->registry, endpoint->peer, &e);
         return false;
     }
-    if (NULL == endpoint->streams->channel_in && 0 == offset % VMSHM_LINE_BYTES) {
-        shared = vmshm_peer_memory(endpoint->peer, offset, sizeof *shared);
-    }
-    if (NULL == shared) {
-        *why = "its offset is not in a window of the peer, or it is the second one";
+    if (NULL != endpoint->streams->channel_in) {
+        *why = "it is the second one";
         return false;
     }
-    vmshm_copy_in(&channel, shared, sizeof channel);
-    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->peer->nonce
-        || channel.to != mca_btl_vmshm_member()->nonce) {
-        *why = "it is not one from the peer to this process";
+    channel = mca_btl_vmshm_check_channel(endpoint, offset, &mask, why);
+    if (NULL == channel) {
         return false;
     }
-    if (0 == channel.chunks || channel.chunks > VMSHM_CHANNEL_MAX_CHUNKS
-        || 0 != (channel.chunks & (channel.chunks - 1))
-        || NULL == vmshm_peer_memory(endpoint->peer, offset,
-                                             mca_btl_vmshm_channel_bytes(channel.chunks))) {
-        *why = "its chunks are not in a window of the peer, or no power of two";
-        return false;
-    }
-    endpoint->streams->channel_in = shared;
-    endpoint->streams->chunks_mask = channel.chunks - 1;
+    endpoint->streams->channel_in = channel;
+    endpoint->streams->chunks_mask = mask;
     return true;
 }
 
@@ -150,52 +139,20 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
     mca_btl_vmshm_item_give(&mca_btl_vmshm_context.pulls, &pull->super);
 }
 
-/* Where the next chunk will stand is the number of the last lap, or none yet: any other would be waited for
- * without end. */
-static bool is_awaited(const mca_btl_vmshm_streams_t *streams, uint64_t number)
-{
-    const uint64_t chunks = (uint64_t) streams->chunks_mask + 1;
-
-    return number == (streams->chunks_in < chunks ? 0 : streams->chunks_in + 1 - chunks);
-}
-
-/* What is wrong with a chunk of the stream that is awaited, NULL: nothing. All that the sender put ahead of
- * its pull and that was dropped stands before the first chunk that counts. */
-static const char *fault_of(const struct vmshm_chunk *chunk, const mca_btl_vmshm_pull_t *pull,
-                            const uint8_t *from)
-{
-    if (chunk->offset != pull->done) {
-        return "it is not the next one of its message";
-    }
-    return NULL == from || chunk->length > pull->size - pull->done || 0 == chunk->length
-           ? "it is longer than the rest of its message, or not in a window of the peer" : NULL;
-}
-
 /* The next chunk, if it has come: copied to the user's buffer, or dropped if it is of a stream that
  * nobody awaits. False: it has not come. */
 static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
-    const struct vmshm_chunk *shared =
-        mca_btl_vmshm_chunk_at(streams->channel_in, streams->chunks_in, streams->chunks_mask);
-    /* Pairs with the release in stream_push: data and description are complete. */
-    const uint64_t number = vmshm_load_acquire(&shared->number);
     struct vmshm_chunk chunk;
-    const uint8_t *from;
-    const char *fault;
 
-    if (number != streams->chunks_in + 1) {
-        if (OPAL_UNLIKELY(!is_awaited(streams, number))) {
-            vmshm_peer_broken(endpoint->peer, "chunk", "its number is of none that can be there");
-        }
+    if (!mca_btl_vmshm_check_chunk(endpoint, &chunk)) {
         return false;
     }
-    vmshm_copy_in(&chunk, shared, sizeof chunk);
     if (chunk.stream == pull->number) {
-        from = vmshm_peer_memory(endpoint->peer, chunk.place, chunk.length);
-        fault = fault_of(&chunk, pull, from);
-        if (OPAL_UNLIKELY(NULL != fault)) {
-            vmshm_peer_broken(endpoint->peer, "chunk", fault);
+        const uint8_t *from = mca_btl_vmshm_check_place(endpoint, &chunk, pull->done, pull->size);
+
+        if (OPAL_UNLIKELY(NULL == from)) {
             return false;
         }
         mca_btl_vmshm_copy(pull->to + pull->done, from, chunk.length);

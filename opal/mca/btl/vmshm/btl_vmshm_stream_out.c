@@ -2,6 +2,7 @@
 /* The sender's side of large messages: streams that are offered, awaited, in the channel. */
 #include "opal_config.h"
 
+#include "btl_vmshm_check.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
@@ -113,7 +114,6 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
 /* What the peer has taken is free. */
 static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    mca_btl_vmshm_streams_t *streams = endpoint->streams;
     uint64_t taken;
 
     if (OPAL_UNLIKELY(NULL == endpoint->out.peer_head)) {
@@ -122,15 +122,9 @@ static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
             return;
         }
     }
-    /* The peer's loads from a place come before our next stores to it. */
-    taken = vmshm_load_acquire(&endpoint->out.peer_head->chunks);
-    mca_btl_vmshm_head_seen(endpoint);
-    if (taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {
-        vmshm_peer_broken(endpoint->peer, "chunks", "it counts more chunks than were sent");
-        endpoint->out.peer_head = NULL;
-        return;
+    if (mca_btl_vmshm_check_chunks(endpoint, &taken)) {
+        mca_btl_vmshm_places_taken(endpoint, taken);
     }
-    mca_btl_vmshm_places_taken(endpoint, taken);
 }
 
 int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,

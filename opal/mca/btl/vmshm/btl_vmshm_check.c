@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Modelled in test/model/ring.pml and connect.pml: change both. */
+#include "opal_config.h"
+
+#include "btl_vmshm_check.h"
+
+static bool is_power_of_two(uint32_t n)
+{
+    return 0 != n && 0 == (n & (n - 1));
+}
+
+/* The peer's memory at an offset that begins a line. */
+static const void *line_at(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t bytes)
+{
+    return 0 == offset % VMSHM_LINE_BYTES ? vmshm_peer_memory(endpoint->peer, offset, bytes) : NULL;
+}
+
+/* The reference is copied and checked. */
+const void *mca_btl_vmshm_check_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
+                                     size_t *bytes)
+{
+    struct vmshm_cell_ref ref;
+    const void *cell;
+
+    vmshm_copy_in(&ref, slot->payload, sizeof ref);
+    cell = 0 == ref.length ? NULL : vmshm_peer_memory(endpoint->peer, ref.offset, ref.length);
+    if (OPAL_UNLIKELY(NULL == cell)) {
+        vmshm_peer_broken(endpoint->peer, "cell", "a message is not in a window of the peer");
+    }
+    *bytes = ref.length;
+    return cell;
+}
+
+/* Where the next message will be published stands what was there before: the message of the last
+ * lap, or what the sender put there when it made the ring. Anything else was overwritten: waiting
+ * for it would be for ever. */
+void mca_btl_vmshm_check_silent(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const uint64_t position = endpoint->in.position;
+    const uint64_t word = vmshm_load_relaxed(&endpoint->in.ring[position & endpoint->in.mask].word);
+
+    if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
+        && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in.mask)
+        && word != VMSHM_SLOT_CLEAR(position)) {
+        vmshm_peer_broken(endpoint->peer, "slot", "its number is of no message that can be there");
+    }
+}
+
+uint64_t mca_btl_vmshm_check_entry(mca_btl_vmshm_endpoint_t *endpoint, uint64_t table)
+{
+    const struct vmshm_member *m = mca_btl_vmshm_member();
+    const uint64_t place = table + vmshm_proc_index(&m->segment.header, m->id.vm, m->slot) * sizeof(uint64_t);
+    const uint64_t *entry = vmshm_peer_control(endpoint->peer, place, sizeof *entry);
+
+    /* Without a window of the peer its tables may be somebody else's by now. */
+    return NULL == entry ? 0 : vmshm_load_acquire(entry);
+}
+
+bool mca_btl_vmshm_check_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                              mca_btl_vmshm_found_ring_t *found, const char **why)
+{
+    const struct vmshm_ring *shared = line_at(endpoint, offset, sizeof *shared);
+    struct vmshm_ring ring;
+    uint64_t to;
+
+    if (NULL == shared) {
+        *why = "its offset is not in a window of the peer";
+        return false;
+    }
+    /* Pairs with the release in make_ring() at the peer: stored last, when the slots were ready. */
+    to = vmshm_load_acquire(&shared->to);
+    vmshm_copy_in(&ring, shared, sizeof ring);
+    if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->peer->nonce
+        || to != mca_btl_vmshm_member()->nonce) {
+        *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
+        return false;
+    }
+    if (ring.slots < VMSHM_RING_MIN_SLOTS || ring.slots > VMSHM_RING_MAX_SLOTS || !is_power_of_two(ring.slots)) {
+        *why = "its number of slots is not a power of two in the allowed range";
+        return false;
+    }
+    if (NULL == vmshm_peer_memory(endpoint->peer, offset, vmshm_ring_bytes(ring.slots))) {
+        *why = "it does not end in a window of the peer";
+        return false;
+    }
+    found->slots = (const struct vmshm_slot *) (shared + 1);
+    found->mask = ring.slots - 1;
+    found->first = ring.first;
+    return true;
+}
+
+const struct vmshm_channel *mca_btl_vmshm_check_channel(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
+                                                        uint32_t *mask, const char **why)
+{
+    const struct vmshm_channel *shared = line_at(endpoint, offset, sizeof *shared);
+    struct vmshm_channel channel;
+
+    if (NULL == shared) {
+        *why = "its offset is not in a window of the peer";
+        return NULL;
+    }
+    vmshm_copy_in(&channel, shared, sizeof channel);
+    if (VMSHM_CHANNEL_MAGIC != channel.magic || channel.from != endpoint->peer->nonce
+        || channel.to != mca_btl_vmshm_member()->nonce) {
+        *why = "it is not one from the peer to this process";
+        return NULL;
+    }
+    if (channel.chunks > VMSHM_CHANNEL_MAX_CHUNKS || !is_power_of_two(channel.chunks)
+        || NULL == vmshm_peer_memory(endpoint->peer, offset, mca_btl_vmshm_channel_bytes(channel.chunks))) {
+        *why = "its chunks are not in a window of the peer, or no power of two";
+        return NULL;
+    }
+    *mask = channel.chunks - 1;
+    return shared;
+}
+
+/* Where the next chunk will stand is the number of the last lap, or none yet: any other would be waited for
+ * without end. */
+static bool can_come(const mca_btl_vmshm_streams_t *streams, uint64_t number)
+{
+    const uint64_t chunks = (uint64_t) streams->chunks_mask + 1;
+
+    return number == (streams->chunks_in < chunks ? 0 : streams->chunks_in + 1 - chunks);
+}
+
+bool mca_btl_vmshm_check_chunk(mca_btl_vmshm_endpoint_t *endpoint, struct vmshm_chunk *chunk)
+{
+    const mca_btl_vmshm_streams_t *streams = endpoint->streams;
+    const struct vmshm_chunk *shared =
+        mca_btl_vmshm_chunk_at(streams->channel_in, streams->chunks_in, streams->chunks_mask);
+    /* Pairs with the release in push_chunk() at the peer: data and description are complete. */
+    const uint64_t number = vmshm_load_acquire(&shared->number);
+
+    if (number != streams->chunks_in + 1) {
+        if (OPAL_UNLIKELY(!can_come(streams, number))) {
+            vmshm_peer_broken(endpoint->peer, "chunk", "its number is of none that can be there");
+        }
+        return false;
+    }
+    vmshm_copy_in(chunk, shared, sizeof *chunk);
+    return true;
+}
+
+/* All that the sender put ahead of its pull and that was dropped stands before the first chunk that counts. */
+const uint8_t *mca_btl_vmshm_check_place(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_chunk *chunk,
+                                         size_t done, size_t size)
+{
+    const uint8_t *from = vmshm_peer_memory(endpoint->peer, chunk->place, chunk->length);
+
+    if (OPAL_UNLIKELY(chunk->offset != done)) {
+        vmshm_peer_broken(endpoint->peer, "chunk", "it is not the next one of its message");
+        return NULL;
+    }
+    if (OPAL_UNLIKELY(NULL == from || chunk->length > size - done || 0 == chunk->length)) {
+        vmshm_peer_broken(endpoint->peer, "chunk",
+                          "it is longer than the rest of its message, or not in a window of the peer");
+        return NULL;
+    }
+    return from;
+}
+
+const struct vmshm_head *mca_btl_vmshm_check_head(mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const uint64_t offset = mca_btl_vmshm_check_entry(endpoint, vmshm_heads_offset(mca_btl_vmshm_header()));
+    const struct vmshm_head *head;
+
+    if (0 == offset) {
+        return NULL;
+    }
+    head = line_at(endpoint, offset, sizeof *head);
+    if (NULL == head) {
+        vmshm_peer_broken(endpoint->peer, "head", "its offset is not in a window of the peer");
+        return NULL;
+    }
+    /* A head that counts the messages of an earlier owner of our slot, or of another process now, is not
+     * for us. Pairs with the release in mca_btl_vmshm_ring_accept() at the peer: its counts were set before it
+     * named us. */
+    return vmshm_load_acquire(&head->from) == mca_btl_vmshm_member()->nonce ? head : NULL;
+}
+
+bool mca_btl_vmshm_check_consumed(mca_btl_vmshm_endpoint_t *endpoint, uint64_t *head)
+{
+    /* Pairs with the release in show_head() at the peer: its loads from the slots come before our next stores
+     * to them. */
+    *head = vmshm_load_acquire(&endpoint->out.peer_head->head);
+    mca_btl_vmshm_head_seen(endpoint);
+    if (*head - endpoint->out.head > endpoint->out.tail - endpoint->out.head) {
+        vmshm_peer_broken(endpoint->peer, "head", "it counts more messages than were sent");
+        endpoint->out.peer_head = NULL;
+        return false;
+    }
+    return true;
+}
+
+bool mca_btl_vmshm_check_chunks(mca_btl_vmshm_endpoint_t *endpoint, uint64_t *taken)
+{
+    const mca_btl_vmshm_streams_t *streams = endpoint->streams;
+
+    /* Pairs with the release in take_chunk() at the peer: its loads from a place come before our next stores
+     * to it. */
+    *taken = vmshm_load_acquire(&endpoint->out.peer_head->chunks);
+    mca_btl_vmshm_head_seen(endpoint);
+    if (*taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {
+        vmshm_peer_broken(endpoint->peer, "chunks", "it counts more chunks than were sent");
+        endpoint->out.peer_head = NULL;
+        return false;
+    }
+    return true;
+}
