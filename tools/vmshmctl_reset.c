@@ -10,23 +10,20 @@
 
 #include <string.h>
 
-#include "vmshm_atomic.h"
+#include "vmshm_states.h"
 
 /* Does a section that is in use list window `index` of `vm`? Another VM's rows count only; the own
  * rows were cleared. */
 static bool is_read(const struct vmshm_segment *s, uint32_t vm, uint32_t index)
 {
-    const uint64_t bit = (uint64_t) vm * s->header.windows + index;
+    const uint64_t bit = vmshm_reader_bit(&s->header, vm, index);
 
     for (uint32_t by = 0; by < s->header.vms; ++by) {
-        if (by == vm || VMSHM_SECTION_MAGIC != vmshm_load_acquire(&vmshm_section_of(s, by)->magic)
-            || VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(s, by)->mark)) {
+        if (by == vm || !vmshm_vm_may_read(vmshm_section_of(s, by), vmshm_mark_of(s, by))) {
             continue;
         }
         for (uint32_t slot = 0; slot < s->header.procs; ++slot) {
-            const uint64_t *row = vmshm_reader_row_of(s, by, slot);
-
-            if (0 != (vmshm_load_relaxed(&row[bit / 64]) >> bit % 64 & 1)) {
+            if (vmshm_row_has(vmshm_reader_row_of(s, by, slot), bit)) {
                 return true;
             }
         }
@@ -47,7 +44,7 @@ static void reset_procs(const struct vmshm_segment *s, uint32_t vm, struct vmshm
         vmshm_store_release(&proc->state, VMSHM_PROC_FREE);
         memset(proc, 0, sizeof *proc);
         proc->generation = generation;
-        memset(vmshm_reader_row_of(s, vm, slot), 0, vmshm_reader_row_bytes(&s->header));
+        vmshm_row_zero(vmshm_reader_row_of(s, vm, slot), vmshm_reader_row_bytes(&s->header));
     }
 }
 
@@ -61,8 +58,8 @@ static uint64_t reset_windows(const struct vmshm_segment *s, uint32_t vm, uint32
         struct vmshm_window w;
         const bool nobody = VMSHM_WINDOW_EMPTY == shared->state;
 
-        vmshm_store_release(&shared->state, VMSHM_WINDOW_QUARANTINE);
-        vmshm_fence_store_load();   /* QUARANTINE before the readers' bits: see vmshm_window.c */
+        vmshm_window_set_quarantine(shared);
+        vmshm_fence_store_load();   /* QUARANTINE before the readers' bits; partner: vmshm_row_set(), vmshm_states.h */
         memcpy(&w, shared, sizeof w);
         if (ctl_window_in_heap(s, vm, &w)) {
             const uint64_t end = w.offset + w.length - s->sections[vm].offset;
@@ -75,8 +72,8 @@ static uint64_t reset_windows(const struct vmshm_segment *s, uint32_t vm, uint32
             }
         }
         /* No reader ever entered a window that is not in the heap. */
-        memset(shared, 0, offsetof(struct vmshm_window, generation));
         memset(&shared->offset, 0, sizeof w - offsetof(struct vmshm_window, offset));
+        vmshm_window_set_empty(shared);
     }
     return used;
 }

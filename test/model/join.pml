@@ -2,8 +2,8 @@
 /*
  * Joining a section: who may write its tables.
  *
- * Mirrors section_take, live_print, slot_take and join in opal/mca/common/vmshm/vmshm_member.c, bury and
- * reap_locked in vmshm_reap.c.
+ * Mirrors section_take, slot_take and join in opal/mca/common/vmshm/vmshm_member.c, bury and reap_locked in
+ * vmshm_reap.c, with vmshm_states.h: procs_print, section_claim, proc_set_live, proc_set_ended.
  *
  * Two processes join, under different arbiters: two VMs (or containers) that were given one id,
  * with no mutex in common. They must not both come to believe that they joined.
@@ -44,7 +44,7 @@ bool dead;                              /* the first one, with IN_TURN */
 byte mortal;
 byte slot_of[2];
 
-/* live_print: tells one set of live processes from another. */
+/* procs_print: tells one set of live processes from another. */
 inline print_live(print)
 {
     print = 0;

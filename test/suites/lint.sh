@@ -8,13 +8,14 @@ top=$(cd "$(dirname "$0")/../.." && pwd)
 . "$top/test/suites/count.sh"
 cd "$top"
 
-# The licence of a file by its place; two headers are the kernel module's and the library's.
+# The licence of a file by its place; three headers are the kernel module's and the library's.
 licence_of() { # FILE
     case $1 in
     guest-kmod/vmshm_uapi.h) echo 'GPL-2.0 WITH Linux-syscall-note OR BSD-3-Clause' ;;
     guest-kmod/*) echo GPL-2.0-only ;;
     ivshmem-patch/*) echo GPL-2.0-or-later ;;
-    opal/mca/common/vmshm/vmshm_format.h | opal/mca/common/vmshm/vmshm_layout.h)
+    opal/mca/common/vmshm/vmshm_format.h | opal/mca/common/vmshm/vmshm_layout.h | \
+        opal/mca/common/vmshm/vmshm_states.h)
         echo 'GPL-2.0-only OR BSD-3-Clause' ;;
     *) echo BSD-3-Clause ;;
     esac

@@ -3,7 +3,8 @@
  * Loads and stores of words that another process or another virtual machine sees.
  *
  * The shared structures hold plain fixed-size integers, because the same header is read by user
- * space and by a kernel; the order of an access is therefore named where the access is made.
+ * space and by a kernel; the order of an access is therefore named where the access is made. Those that
+ * vmshm_states.h makes have the same names in the kernel module (guest-kmod/vmshm_access.h).
  */
 #ifndef VMSHM_ATOMIC_H
 #define VMSHM_ATOMIC_H
@@ -15,15 +16,15 @@
 #define vmshm_store_relaxed(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define vmshm_store_release(p, v)   __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define vmshm_fetch_add(p, v)       __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
-#define vmshm_fetch_or(p, v)        __atomic_fetch_or((p), (v), __ATOMIC_ACQ_REL)
-#define vmshm_fetch_and(p, v)       __atomic_fetch_and((p), (v), __ATOMIC_ACQ_REL)
+#define vmshm_add(p, v)             ((void) vmshm_fetch_add((p), (v)))
+#define vmshm_set_bits(p, bits)     ((void) __atomic_fetch_or((p), (bits), __ATOMIC_ACQ_REL))
+#define vmshm_clear_bits(p, bits)   ((void) __atomic_fetch_and((p), ~(bits), __ATOMIC_ACQ_REL))
 #define vmshm_exchange(p, v)        __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
 /* *p was *expected and is v now, or else *expected is what was found. */
 #define vmshm_compare_exchange(p, expected, v) \
     __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
 
-/* Where a store must be seen before a later load: reader table against window state
- * (vmshm_peer.c), arbiter against process slots (vmshm_member.c). */
+/* Where a store must be seen before a later load: see vmshm_states.h. */
 #define vmshm_fence_store_load()    __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
 /* Copy what another VM may be changing meanwhile. Checks and uses that follow see this copy: without

@@ -2,11 +2,11 @@
 /* Modelled in test/model/join.pml and windows.pml: change both. */
 #include "vmshm_member.h"
 
-#include "vmshm_atomic.h"
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
 #include "vmshm_pause.h"
 #include "vmshm_map.h"
+#include "vmshm_states.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -40,19 +40,9 @@ static bool somebody_beats(const struct vmshm_section *section)
     return false;
 }
 
-/* Tells one set of live processes from another; 0: none is alive. */
 static uint64_t live_print(const struct vmshm_member *m)
 {
-    uint64_t print = 0;
-
-    for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
-        const struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
-
-        if (VMSHM_PROC_LIVE == vmshm_load_acquire(&proc->state)) {
-            print += proc->nonce | 1;
-        }
-    }
-    return print;
+    return vmshm_procs_print(vmshm_proc_of(&m->segment, m->id.vm, 0), m->segment.header.procs);
 }
 
 static int id_twice(const struct vmshm_member *m, struct vmshm_error *e)
@@ -67,12 +57,12 @@ static int id_twice(const struct vmshm_member *m, struct vmshm_error *e)
 /* Mutex held: make the section this boot's. Two VMs of one id have no mutex in common and may come
  * here at one time. One of them at most replaces the arbiter that both found; of two that replace
  * each other's, one at least finds the other: the later one its process slot, in here, or the
- * earlier one its arbiter, in vmshm_join. */
+ * earlier one its arbiter, in slot_take(). */
 static int section_take(struct vmshm_member *m, struct vmshm_error *e)
 {
     struct vmshm_section *section = own_section(m);
     const uint64_t mine = vmshm_arbiter(m);
-    uint64_t before = vmshm_load_acquire(&section->arbiter);
+    const uint64_t before = vmshm_load_acquire(&section->arbiter);
     uint64_t live;
 
     if (VMSHM_SECTION_MAGIC == section->magic && section->epoch == m->id.epoch
@@ -84,14 +74,11 @@ static int section_take(struct vmshm_member *m, struct vmshm_error *e)
     if (VMSHM_SECTION_UP == section->state && 0 != live && somebody_beats(section)) {
         return id_twice(m, e);
     }
-    if (!vmshm_compare_exchange(&section->arbiter, &before, mine)) {
+    if (!vmshm_section_claim(section, before, mine)) {
         return id_twice(m, e);
     }
-    vmshm_fence_store_load();   /* the arbiter before the slots; slot_take() has it the other way round */
     if (live != live_print(m)) {
-        uint64_t expected = mine;
-
-        (void) vmshm_compare_exchange(&section->arbiter, &expected, before);
+        vmshm_section_unclaim(section, before, mine);
         return id_twice(m, e);
     }
     /* The VM was switched off, or its lock directory emptied: nobody of it is left. */
@@ -100,11 +87,8 @@ static int section_take(struct vmshm_member *m, struct vmshm_error *e)
             vmshm_bury(m, slot, VMSHM_PROC_DEAD);
         }
     }
-    section->vm_id = m->id.vm;
     vmshm_store_release(&section->looker, 0);
-    vmshm_store_release(&section->epoch, m->id.epoch);
-    vmshm_store_release(&section->state, VMSHM_SECTION_UP);
-    vmshm_store_release(&section->magic, VMSHM_SECTION_MAGIC);
+    vmshm_section_set_up(section, m->id.vm, m->id.epoch);
     return VMSHM_OK;
 }
 
@@ -158,12 +142,28 @@ static int no_slot(const struct vmshm_member *m, struct vmshm_error *e)
                         "that are not in the table", m->segment.header.procs, m->id.vm, live);
 }
 
+/* What is to stand in a slot that this process takes, which had that generation so far. */
+static struct vmshm_proc proc_of_member(struct vmshm_member *m, const struct vmshm_join_options *o,
+                                        uint32_t generation)
+{
+    struct vmshm_proc proc = {
+        .pid = (uint32_t) getpid(), .name = o->name, .joined_sec = (uint64_t) time(NULL),
+    };
+
+    m->generation = proc.generation = generation + 1;
+    m->nonce = proc.nonce = vmshm_random64();
+    m->uid = proc.uid = (uint32_t) getuid();
+    memcpy(m->job, o->job, sizeof m->job);
+    memcpy(proc.job, o->job, sizeof proc.job);
+    return proc;
+}
+
 /* Mutex held. */
 static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
                      struct vmshm_error *e)
 {
     uint32_t slot = claim_oldest(m);
-    struct vmshm_proc *proc;
+    struct vmshm_proc *proc, mine;
 
     if (VMSHM_NO_SLOT == slot && vmshm_reap_locked(m) > 0) {
         slot = claim_oldest(m);
@@ -173,21 +173,9 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     }
     proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
     m->slot = slot;
-    m->generation = ++proc->generation;
-    m->nonce = vmshm_random64();
-    memcpy(m->job, o->job, sizeof m->job);
-    proc->pid = (uint32_t) getpid();
-    m->uid = (uint32_t) getuid();
-    proc->uid = m->uid;
-    proc->nonce = m->nonce;
-    proc->name = o->name;
-    memcpy(proc->job, o->job, sizeof proc->job);
-    proc->window = VMSHM_NO_WINDOW;
-    proc->joined_sec = (uint64_t) time(NULL);
-    proc->messages = 0;
-    proc->bytes = 0;
-    vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
-    vmshm_fence_store_load();   /* the slot before the arbiter: whoever replaces it sees this process, or it sees them */
+    mine = proc_of_member(m, o, proc->generation);
+    vmshm_proc_set_live(proc, &mine);
+    /* Whoever replaces the arbiter sees this process, or it sees them. */
     if (!vmshm_is_arbiter(m)) {
         /* The other one may have taken the very slot by now. */
         if (proc->nonce == m->nonce) {
@@ -196,7 +184,7 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
         vmshm_lock_unclaim(&m->lock, slot);
         return id_twice(m, e);
     }
-    vmshm_fetch_add(&own_section(m)->changes, 1);
+    vmshm_section_changed(own_section(m));
     m->joined = true;
     return VMSHM_OK;
 }
@@ -207,7 +195,7 @@ static int check_mark(struct vmshm_member *m, struct vmshm_error *e)
     const struct vmshm_vm_mark *mark = vmshm_mark_of(&m->segment, m->id.vm);
 
     m->marked_gone = vmshm_load_acquire(&mark->gone);
-    return VMSHM_MARK_GONE == vmshm_load_acquire(&mark->mark)
+    return vmshm_mark_is_gone(mark)
            ? vmshm_fail(e, VMSHM_ERR_MARKED, m->segment.path, "mark", "the host has marked this VM "
                         "(%u) as gone", m->id.vm)
            : VMSHM_OK;
@@ -339,8 +327,7 @@ static bool is_marked_gone(const struct vmshm_member *m)
 {
     const struct vmshm_vm_mark *mark = vmshm_mark_of(&m->segment, m->id.vm);
 
-    return VMSHM_MARK_GONE == vmshm_load_acquire(&mark->mark)
-           || vmshm_load_relaxed(&mark->gone) != m->marked_gone;
+    return vmshm_mark_is_gone(mark) || vmshm_load_relaxed(&mark->gone) != m->marked_gone;
 }
 
 const char *vmshm_lost(struct vmshm_member *m)

@@ -5,9 +5,9 @@
 /* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
 
-#include "vmshm_atomic.h"
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
+#include "vmshm_states.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -22,7 +22,7 @@ bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
         return false;
     }
     proc = vmshm_proc_of(&m->segment, vm, slot);
-    /* State first: its owner stores it last, so LIVE vouches for the rest. */
+    /* State first: its owner stores it last (vmshm_proc_set_live()), so LIVE vouches for the rest. */
     state = vmshm_load_acquire(&proc->state);
     vmshm_copy_in(copy, proc, sizeof *copy);
     copy->state = state;
@@ -30,13 +30,9 @@ bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
     return true;
 }
 
-static uint64_t *reader_word(const struct vmshm_member *m, uint32_t vm, uint32_t index,
-                             uint64_t *mask)
+static uint64_t *own_row(const struct vmshm_member *m)
 {
-    const uint64_t bit = (uint64_t) vm * m->segment.header.windows + index;
-
-    *mask = UINT64_C(1) << bit % 64;
-    return vmshm_reader_row_of(&m->segment, m->id.vm, m->slot) + bit / 64;
+    return vmshm_reader_row_of(&m->segment, m->id.vm, m->slot);
 }
 
 /* Of a peer's entry only this copy is used. */
@@ -66,17 +62,12 @@ static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t i
     const struct vmshm_window *shared = vmshm_window_of(&m->segment, vm, index);
     struct vmshm_mapping *mapping = vmshm_mapped_find(&m->mapped, vm, index);
     const bool first = NULL == mapping || 0 == mapping->readers;
-    uint64_t mask, *word = reader_word(m, vm, index, &mask);
-    uint32_t state;
+    const uint64_t bit = vmshm_reader_bit(&m->segment.header, vm, index);
 
     if (first) {
-        vmshm_fetch_or(word, mask);
-        vmshm_fence_store_load();   /* our bit before the load of the state: see vmshm_quarantine.c */
+        vmshm_row_set(own_row(m), bit);
     }
-    /* State first: live under our bit, the entry stays as it is; before, it may be handed out anew. */
-    state = vmshm_load_acquire(&shared->state);
-    vmshm_copy_in(w, shared, sizeof *w);
-    w->state = state;
+    vmshm_window_copy(w, shared);
     (void) is_no_window(m, vm, slot, e);
     if (is_window_of(m, vm, slot, w)) {
         if (NULL == mapping) {
@@ -91,7 +82,7 @@ static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t i
         }
     }
     if (first) {
-        vmshm_fetch_and(word, ~mask);
+        vmshm_row_clear(own_row(m), bit);
     }
     return false;
 }
@@ -115,7 +106,6 @@ bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint
 
 void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
 {
-    uint64_t mask, *word = reader_word(m, vm, index, &mask);
     struct vmshm_mapping *mapping;
 
     if (m->segment.managed) {
@@ -128,7 +118,7 @@ void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index)
         if (!mapping->own) {
             vmshm_mapped_remove(&m->mapped, &m->segment, mapping);
         }
-        vmshm_fetch_and(word, ~mask);
+        vmshm_row_clear(own_row(m), vmshm_reader_bit(&m->segment.header, vm, index));
     }
     pthread_mutex_unlock(&m->mapped.lock);
 }

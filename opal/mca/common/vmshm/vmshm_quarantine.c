@@ -6,14 +6,14 @@
  * unmap never sees the next owner's data. The state of a window against the readers' bits is a
  * store-then-load on both sides (Dekker): the owner stores QUARANTINE and then reads the bits, a
  * reader stores its bit and then reads the state; with a full fence between the two on both sides
- * at least one of them sees the other. The one who collects may be another process than the one that stored
- * QUARANTINE: it has seen the store, and its fence comes after that.
+ * at least one of them sees the other (vmshm_states.h). The one who collects may be another process than the
+ * one that stored QUARANTINE: it has seen the store, and its fence comes after that.
  */
 /* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
 
-#include "vmshm_atomic.h"
 #include "vmshm_layout.h"
+#include "vmshm_states.h"
 
 #include <string.h>
 
@@ -54,8 +54,7 @@ static bool take_out(const struct vmshm_member *m, uint32_t vm, uint32_t slot, u
 
     for (uint32_t i = 0; i < words; ++i) {
         if (0 != bits[i]) {
-            /* The reader's last loads come before our next stores to the window. */
-            bits[i] &= ~vmshm_load_acquire(&row[i]);
+            bits[i] &= ~vmshm_row_word(row, i);
             left |= bits[i];
         }
     }
@@ -70,15 +69,11 @@ static void take_out_read(const struct vmshm_member *m, uint64_t *bits)
     const struct vmshm_header *h = &m->segment.header;
 
     for (uint32_t vm = 0; vm < h->vms; ++vm) {
-        const struct vmshm_section *section = vmshm_section_of(&m->segment, vm);
-
-        if (VMSHM_SECTION_MAGIC != vmshm_load_acquire(&section->magic)
-            || VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(&m->segment, vm)->mark)) {
+        if (!vmshm_vm_may_read(vmshm_section_of(&m->segment, vm), vmshm_mark_of(&m->segment, vm))) {
             continue;
         }
         for (uint32_t slot = 0; slot < h->procs; ++slot) {
-            if (VMSHM_PROC_LIVE == vmshm_load_acquire(&vmshm_proc_of(&m->segment, vm, slot)->state)
-                && !take_out(m, vm, slot, bits)) {
+            if (vmshm_proc_is_live(vmshm_proc_of(&m->segment, vm, slot)) && !take_out(m, vm, slot, bits)) {
                 return;
             }
         }
@@ -92,11 +87,11 @@ void vmshm_window_collect(struct vmshm_member *m)
     if (0 == quarantined(m, bits)) {
         return;
     }
-    vmshm_fence_store_load();   /* our QUARANTINE stores before the loads of readers' bits */
+    vmshm_fence_store_load();   /* QUARANTINE before the readers' bits; partner: vmshm_row_set(), vmshm_states.h */
     take_out_read(m, bits);
     for (uint32_t i = 0; i < m->segment.header.windows; ++i) {
         if (0 != (bits[i / 64] >> i % 64 & 1)) {
-            vmshm_store_release(&entry_of(m, i)->state, VMSHM_WINDOW_EMPTY);
+            vmshm_window_set_empty(entry_of(m, i));
         }
     }
 }
@@ -107,7 +102,7 @@ void vmshm_window_quarantine_slot(struct vmshm_member *m, uint32_t slot)
         struct vmshm_window *w = entry_of(m, i);
 
         if (VMSHM_WINDOW_LIVE == vmshm_load_acquire(&w->state) && slot == w->proc) {
-            vmshm_store_release(&w->state, VMSHM_WINDOW_QUARANTINE);
+            vmshm_window_set_quarantine(w);
         }
     }
 }

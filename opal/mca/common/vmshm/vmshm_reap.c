@@ -10,10 +10,8 @@
 /* Modelled in test/model/reap.pml, join.pml and windows.pml: change both. */
 #include "vmshm_member.h"
 
-#include "vmshm_atomic.h"
 #include "vmshm_layout.h"
-
-#include <string.h>
+#include "vmshm_states.h"
 
 static struct vmshm_section *own_section(const struct vmshm_member *m)
 {
@@ -38,25 +36,14 @@ bool vmshm_is_arbiter(const struct vmshm_member *m)
  * last: who dies in here leaves the slot live and unclaimed, and the next one buries it again. */
 void vmshm_bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
 {
-    struct vmshm_proc *proc = vmshm_proc_of(&m->segment, m->id.vm, slot);
-    struct vmshm_section *section = own_section(m);
-    const uint64_t messages = proc->messages;
-    const uint64_t bytes = proc->bytes;
-
-    memset(vmshm_reader_row_of(&m->segment, m->id.vm, slot), 0,
-           vmshm_reader_row_bytes(&m->segment.header));
+    vmshm_row_zero(vmshm_reader_row_of(&m->segment, m->id.vm, slot), vmshm_reader_row_bytes(&m->segment.header));
     vmshm_window_quarantine_slot(m, slot);
-    proc->messages = 0;
-    proc->bytes = 0;
-    vmshm_fetch_add(&section->messages, messages);
-    vmshm_fetch_add(&section->bytes, bytes);
-    vmshm_store_release(&proc->state, state);
-    vmshm_fetch_add(&section->changes, 1);
+    vmshm_proc_set_ended(vmshm_proc_of(&m->segment, m->id.vm, slot), own_section(m), state);
 }
 
 static bool is_live(const struct vmshm_member *m, uint32_t slot)
 {
-    return VMSHM_PROC_LIVE == vmshm_load_acquire(&vmshm_proc_of(&m->segment, m->id.vm, slot)->state);
+    return vmshm_proc_is_live(vmshm_proc_of(&m->segment, m->id.vm, slot));
 }
 
 /* The claim is there before the slot is live, and goes after it is not. Who leaves does so without the mutex:
@@ -111,9 +98,7 @@ bool vmshm_is_looked_after(struct vmshm_member *m)
     const uint32_t looker = vmshm_load_acquire(&own_section(m)->looker);
 
     return looker >= 1 && looker <= m->segment.header.procs
-           && VMSHM_PROC_LIVE
-              == vmshm_load_acquire(&vmshm_proc_of(&m->segment, m->id.vm, looker - 1)->state)
-           && vmshm_lock_is_claimed(&m->lock, looker - 1);
+           && is_live(m, looker - 1) && vmshm_lock_is_claimed(&m->lock, looker - 1);
 }
 
 int vmshm_look_after(struct vmshm_member *m)

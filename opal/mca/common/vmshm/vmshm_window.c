@@ -9,9 +9,9 @@
 /* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
 
-#include "vmshm_atomic.h"
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
+#include "vmshm_states.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -102,7 +102,7 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
 {
     const struct vmshm_section_entry *own = &m->segment.sections[m->id.vm];
     struct vmshm_section *section = vmshm_section_of(&m->segment, m->id.vm);
-    struct vmshm_window *w;
+    struct vmshm_window *w, mine;
     uint64_t at, dirty;
     int rc;
 
@@ -135,13 +135,6 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
         rc = e->code;
         goto leave;
     }
-    w->generation += 1;
-    w->offset = at;
-    w->length = bytes;
-    w->proc = m->slot;
-    w->uid = vmshm_proc_of(&m->segment, m->id.vm, m->slot)->uid;
-    w->kind = kind;
-    memcpy(w->job, m->job, sizeof w->job);
     /* Only what was handed out before can hold somebody's data. */
     dirty = section->dirty_end;
     if (at - own->offset < dirty) {
@@ -151,7 +144,12 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
     if (at + bytes - own->offset > dirty) {
         vmshm_store_release(&section->dirty_end, at + bytes - own->offset);
     }
-    vmshm_store_release(&w->state, VMSHM_WINDOW_LIVE);
+    mine = (struct vmshm_window) {
+        .generation = w->generation + 1, .offset = at, .length = bytes, .proc = m->slot, .kind = kind,
+        .uid = vmshm_proc_of(&m->segment, m->id.vm, m->slot)->uid,
+    };
+    memcpy(mine.job, m->job, sizeof mine.job);
+    vmshm_window_set_live(w, &mine);
     *offset = at;
 
 leave:
@@ -166,7 +164,7 @@ void vmshm_window_release(struct vmshm_member *m, uint32_t index)
         return;
     }
     unmap_own(m, index);
-    vmshm_store_release(&entry_of(m, index)->state, VMSHM_WINDOW_QUARANTINE);
+    vmshm_window_set_quarantine(entry_of(m, index));
     if (vmshm_lock_try(&m->lock)) {
         vmshm_window_collect(m);
         vmshm_lock_leave(&m->lock);
@@ -179,5 +177,5 @@ void vmshm_window_publish(struct vmshm_member *m, uint32_t index)
         vmshm_kmod_window_publish(m, index);
         return;
     }
-    vmshm_store_release(&vmshm_proc_of(&m->segment, m->id.vm, m->slot)->window, index);
+    vmshm_proc_set_window(vmshm_proc_of(&m->segment, m->id.vm, m->slot), index);
 }
