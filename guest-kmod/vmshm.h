@@ -17,8 +17,8 @@
  * A page that somebody has pinned is nobody's who maps it: see vmshm_pin.c. The memory behind it goes back
  * to the host, and a window is handed out again, when there is no such page; a device may go before.
  *
- * Other VMs are other kernels: barriers and atomics towards them are the virt_ and sync_ ones,
- * which a kernel booted with one CPU does not patch away.
+ * How what other VMs see is loaded and stored is in vmshm_access.h, what the states there mean in vmshm_states.h,
+ * which user space has, too.
  */
 #ifndef VMSHM_H
 #define VMSHM_H
@@ -36,6 +36,7 @@
 #include <linux/workqueue.h>
 
 #include "vmshm_layout.h"
+#include "vmshm_states.h"
 #include "vmshm_uapi.h"
 
 #define VMSHM_NO_SLOT	U32_MAX
@@ -192,12 +193,6 @@ struct vmshm_file {
 	u32 events;			/* not taken yet */
 };
 
-/* Towards other VMs, which load with acquire: who finds the new value finds all that was stored
- * before it; what is loaded after it is as new.
- */
-#define shared_store(at, value)	virt_store_release(at, value)
-#define shared_load(at)		virt_load_acquire(at)
-
 extern const struct file_operations vmshm_fops;
 
 /* vmshm_device.c: dev->ref */
@@ -295,7 +290,6 @@ void vmshm_window_release_all(struct vmshm_file *file);
 void vmshm_window_inherit(struct vmshm_dev *dev);
 
 /* vmshm_quarantine.c */
-void vmshm_window_set_state(struct vmshm_dev *dev, u32 index, u32 state);
 void vmshm_window_quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w);
 /* A file found an own window, or let go of it. */
 void vmshm_window_read(struct vmshm_dev *dev, u32 index);

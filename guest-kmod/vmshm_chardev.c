@@ -110,7 +110,7 @@ static int call_ring(struct vmshm_file *file, const struct vmshm_ring_bell *r)
 		return -EINVAL;
 	bell = dev->mem + dev->sections[dev->vm].offset + vmshm_bells_offset(&dev->header) +
 	       vmshm_proc_index(&dev->header, r->vm, r->slot) * sizeof(*bell);
-	shared_store(bell, READ_ONCE(*bell) + 1);
+	vmshm_add(bell, 1);
 	return 0;
 }
 

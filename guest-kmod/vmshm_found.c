@@ -2,34 +2,20 @@
 /*
  * Windows of other processes: found, checked, reserved in the reader table.
  *
- * The bit in the own row comes before the look at the window's state; see vmshm_quarantine.c.
+ * The bit in the own row comes before the look at the window's state; see vmshm_states.h.
  */
 #include <linux/slab.h>
 
 #include "vmshm.h"
 
-static u64 *row_word(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index, u64 *mask)
-{
-	const u64 bit = (u64)vm * dev->header.windows + index;
-
-	*mask = 1ULL << bit % 64;
-	return vmshm_row_of(dev, dev->vm, slot) + bit / 64;
-}
-
 static void row_set(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 {
-	u64 mask, *word = row_word(dev, slot, vm, index, &mask);
-
-	WRITE_ONCE(*word, READ_ONCE(*word) | mask);
-	virt_mb();	/* the bit before the load of the state */
+	vmshm_row_set(vmshm_row_of(dev, dev->vm, slot), vmshm_reader_bit(&dev->header, vm, index));
 }
 
 static void row_clear(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 {
-	u64 mask, *word = row_word(dev, slot, vm, index, &mask);
-
-	/* Our last loads from the window come before its owner sees it free. */
-	shared_store(word, READ_ONCE(*word) & ~mask);
+	vmshm_row_clear(vmshm_row_of(dev, dev->vm, slot), vmshm_reader_bit(&dev->header, vm, index));
 }
 
 /* Of this VM the module knows itself: what stands in the segment another VM may have written. */
@@ -49,20 +35,12 @@ static void window_copy_own(struct vmshm_dev *dev, u32 index, struct vmshm_windo
 	memcpy(copy->job, owner->job, sizeof(copy->job));
 }
 
-/* A private copy. State first: live under our bit, the entry stays as it is. */
 static void window_copy(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_window *copy)
 {
-	const struct vmshm_window *shared = vmshm_window_of(dev, vm, index);
-	u32 state;
-
-	if (vm == dev->vm) {
+	if (vm == dev->vm)
 		window_copy_own(dev, index, copy);
-		return;
-	}
-	state = shared_load(&shared->state);
-	memcpy(copy, shared, sizeof(*copy));
-	barrier();
-	copy->state = state;
+	else
+		vmshm_window_copy(copy, vmshm_window_of(dev, vm, index));
 }
 
 /* Is what stands there a window as the format has it? */

@@ -2,14 +2,13 @@
 /*
  * Joining: the section becomes this boot's with its first process, and each gets a slot.
  *
- * The order of the stores is that of the user-space library (vmshm_member.c), which
- * test/model/join.pml models.
+ * The order of the stores is that of the user-space library (vmshm_member.c and, shared with it,
+ * vmshm_states.h), which test/model/join.pml models.
  */
 #include <linux/cred.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
-#include <asm/sync_bitops.h>
 
 #include "vmshm.h"
 #include "vmshm_registers.h"
@@ -17,19 +16,9 @@
 #define WATCH_MS	1500
 #define WATCH_STEP_MS	50
 
-/* Tells one set of live processes from another; 0: none is alive. */
 static u64 section_live_print(struct vmshm_dev *dev)
 {
-	u64 print = 0;
-	u32 slot;
-
-	for (slot = 0; slot < dev->header.procs; slot++) {
-		struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
-
-		if (shared_load(&proc->state) == VMSHM_PROC_LIVE)
-			print += READ_ONCE(proc->nonce) | 1;
-	}
-	return print;
+	return vmshm_procs_print(vmshm_proc_of(dev, dev->vm, 0), dev->header.procs);
 }
 
 /* What stood in the section when it was watched: for as long as it does, nobody lives there. */
@@ -82,8 +71,9 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 	u64 arbiter, live, length = dev->sections[dev->vm].length;
 	u32 slot;
 
-	dev->marked_gone = shared_load(&vmshm_mark_of(dev, dev->vm)->gone);
-	if (shared_load(&vmshm_mark_of(dev, dev->vm)->mark) == VMSHM_MARK_GONE)
+	/* The count before the mark, which `vmshmctl mark-vm` writes the other way round. */
+	dev->marked_gone = vmshm_load_acquire(&vmshm_mark_of(dev, dev->vm)->gone);
+	if (vmshm_mark_is_gone(vmshm_mark_of(dev, dev->vm)))
 		return -EHOSTDOWN;
 	arbiter = READ_ONCE(own->arbiter);
 	live = section_live_print(dev);
@@ -99,11 +89,10 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 		if (memcmp(watch, &now, sizeof(now)))
 			return section_in_use(dev);
 	}
-	if (sync_cmpxchg(&own->arbiter, arbiter, dev->epoch) != arbiter)
+	if (!vmshm_section_claim(own, arbiter, dev->epoch))
 		return section_in_use(dev);
-	virt_mb();	/* the arbiter before the second look at the slots */
 	if (section_live_print(dev) != live) {
-		sync_cmpxchg(&own->arbiter, dev->epoch, arbiter);
+		vmshm_section_unclaim(own, arbiter, dev->epoch);
 		return section_in_use(dev);
 	}
 	/* Where any VM can write, what stands there may hide what was handed out before. */
@@ -120,12 +109,9 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 		if (READ_ONCE(proc->state) == VMSHM_PROC_LIVE)
 			vmshm_slot_bury(dev, slot, VMSHM_PROC_DEAD);
 	}
-	WRITE_ONCE(own->vm_id, dev->vm);
 	WRITE_ONCE(own->doorbell,
 		   dev->msix ? (vmshm_reg(dev, VMSHM_REG_IV_POSITION) & 0xffff) + 1 : 0);
-	shared_store(&own->epoch, dev->epoch);
-	shared_store(&own->state, VMSHM_SECTION_UP);
-	shared_store(&own->magic, VMSHM_SECTION_MAGIC);
+	vmshm_section_set_up(own, dev->vm, dev->epoch);
 	dev->complaint = NULL;
 	dev->taken = true;
 	return 0;

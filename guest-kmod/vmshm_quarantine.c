@@ -4,34 +4,24 @@
  *
  * A released window stays in quarantine until no reader table lists it and nobody has its pages
  * pinned. Its state against the readers' bits is a store-then-load on both sides with a full
- * barrier between (Dekker), as in the user-space library (vmshm_quarantine.c there;
- * test/model/windows.pml).
+ * barrier between (Dekker): vmshm_states.h, as in the user-space library.
  */
 #include <linux/lockdep.h>
 
 #include "vmshm.h"
 
-void vmshm_window_set_state(struct vmshm_dev *dev, u32 index, u32 state)
-{
-	shared_store(&vmshm_window_of(dev, dev->vm, index)->state, state);
-}
-
 /* Does this process read it? Of this VM the module knows that without the table. */
 static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
 {
-	const u64 bit = (u64)dev->vm * dev->header.windows + index;
-	const u64 *row = vmshm_row_of(dev, vm, slot);
-
-	return shared_load(&vmshm_proc_of(dev, vm, slot)->state) == VMSHM_PROC_LIVE &&
-	       (shared_load(&row[bit / 64]) >> bit % 64 & 1);
+	return vmshm_proc_reads(vmshm_proc_of(dev, vm, slot), vmshm_row_of(dev, vm, slot),
+				vmshm_reader_bit(&dev->header, dev->vm, index));
 }
 
 /* May a process of that VM still run and read? */
 static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
 {
 	return vm != dev->vm &&
-	       shared_load(&vmshm_section_of(dev, vm)->magic) == VMSHM_SECTION_MAGIC &&
-	       shared_load(&vmshm_mark_of(dev, vm)->mark) != VMSHM_MARK_GONE;
+	       vmshm_vm_may_read(vmshm_section_of(dev, vm), vmshm_mark_of(dev, vm));
 }
 
 /* Who holds a window in quarantine? Nobody finds it any more, and when no file of this VM has it, nobody
@@ -71,7 +61,7 @@ static void window_set_free(struct vmshm_dev *dev, struct vmshm_own_window *w)
 	list_del(&w->taken);
 	vmshm_limits_give(dev, w);
 	w->state = VMSHM_OWN_EMPTY;
-	vmshm_window_set_state(dev, w - dev->windows, VMSHM_WINDOW_EMPTY);
+	vmshm_window_set_empty(vmshm_window_of(dev, dev->vm, w - dev->windows));
 }
 
 bool vmshm_window_collect(struct vmshm_dev *dev)
@@ -83,7 +73,7 @@ bool vmshm_window_collect(struct vmshm_dev *dev)
 	lockdep_assert_held_write(&dev->lock);
 	if (list_empty(&dev->to_look))
 		return false;
-	virt_mb();	/* our QUARANTINE before the loads of readers' bits */
+	vmshm_fence_store_load();	/* QUARANTINE before the readers' bits; partner: vmshm_row_set(), vmshm_states.h */
 	list_for_each_entry_safe(w, next, &dev->to_look, quarantined) {
 		look = window_look(dev, w, &looks);
 		if (look == VMSHM_LOOK_UNFINISHED)
@@ -130,5 +120,5 @@ void vmshm_window_quarantine(struct vmshm_dev *dev, struct vmshm_own_window *w)
 	w->readers_seen = 0;
 	w->bytes_seen = dev->features & VMSHM_FEATURE_PAGES ? 0 : w->length;
 	list_add(&w->quarantined, &dev->to_look);
-	vmshm_window_set_state(dev, w - dev->windows, VMSHM_WINDOW_QUARANTINE);
+	vmshm_window_set_quarantine(vmshm_window_of(dev, dev->vm, w - dev->windows));
 }

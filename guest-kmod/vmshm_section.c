@@ -39,7 +39,7 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	 * its section anew.
 	 */
 	if (dev->taken)
-		shared_store(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
+		vmshm_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
 	section_drop(dev);
 }
 
@@ -74,8 +74,7 @@ bool vmshm_is_expelled(const struct vmshm_dev *dev)
 		return false;
 	mark = vmshm_mark_of(dev, dev->vm);
 	return dev->expelled_by || !vmshm_is_arbiter(dev) ||
-	       shared_load(&mark->mark) == VMSHM_MARK_GONE ||
-	       READ_ONCE(mark->gone) != dev->marked_gone;
+	       vmshm_mark_is_gone(mark) || READ_ONCE(mark->gone) != dev->marked_gone;
 }
 
 void vmshm_expel(struct vmshm_dev *dev)

@@ -2,7 +2,7 @@
 /*
  * The slots of this VM's processes: shown to other VMs, and buried.
  *
- * The order of the stores is that of the user-space library (vmshm_member.c), which
+ * The order of the stores is that of the user-space library: vmshm_states.h, which
  * test/model/join.pml models.
  */
 #include <linux/cred.h>
@@ -14,13 +14,11 @@
 #include "vmshm.h"
 #include "vmshm_registers.h"
 
-void vmshm_changed(struct vmshm_dev *dev)
+/* Other VMs are to look at what was stored in this one's section. */
+static void doorbells_ring(struct vmshm_dev *dev)
 {
-	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 	u32 vm, doorbell;
 
-	lockdep_assert_held_write(&dev->lock);
-	shared_store(&own->changes, READ_ONCE(own->changes) + 1);
 	if (!dev->msix)
 		return;
 	for (vm = 0; vm < dev->header.vms; vm++) {
@@ -30,19 +28,20 @@ void vmshm_changed(struct vmshm_dev *dev)
 	}
 }
 
-/* What others see of a slot that is nobody's any more. The state comes last. */
+void vmshm_changed(struct vmshm_dev *dev)
+{
+	lockdep_assert_held_write(&dev->lock);
+	vmshm_section_changed(vmshm_section_of(dev, dev->vm));
+	doorbells_ring(dev);
+}
+
+/* What others see of a slot that is nobody's any more. */
 void vmshm_slot_bury(struct vmshm_dev *dev, u32 slot, u32 state)
 {
-	struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
-	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
-
-	memset(vmshm_row_of(dev, dev->vm, slot), 0, vmshm_reader_row_bytes(&dev->header));
-	WRITE_ONCE(own->messages, READ_ONCE(own->messages) + READ_ONCE(proc->messages));
-	WRITE_ONCE(own->bytes, READ_ONCE(own->bytes) + READ_ONCE(proc->bytes));
-	WRITE_ONCE(proc->messages, 0);
-	WRITE_ONCE(proc->bytes, 0);
-	shared_store(&proc->state, state);
-	vmshm_changed(dev);
+	lockdep_assert_held_write(&dev->lock);
+	vmshm_row_zero(vmshm_row_of(dev, dev->vm, slot), vmshm_reader_row_bytes(&dev->header));
+	vmshm_proc_set_ended(vmshm_proc_of(dev, dev->vm, slot), vmshm_section_of(dev, dev->vm), state);
+	doorbells_ring(dev);
 }
 
 /* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and
@@ -68,26 +67,18 @@ u32 vmshm_slot_find_free(struct vmshm_dev *dev, u32 spare)
 u64 vmshm_slot_publish(struct vmshm_dev *dev, u32 slot, u32 pid, kuid_t uid, u64 name,
 		       const u8 *job)
 {
-	struct vmshm_proc *proc = vmshm_proc_of(dev, dev->vm, slot);
-	u64 nonce;
+	struct vmshm_proc as = {
+		.generation = ++dev->procs[slot].generation, .pid = pid, .name = name,
+		.uid = from_kuid(&init_user_ns, uid), .joined_sec = ktime_get_real_seconds(),
+	};
 
 	do {
-		nonce = get_random_u64();
-	} while (!nonce);
-	WRITE_ONCE(proc->generation, ++dev->procs[slot].generation);
-	WRITE_ONCE(proc->pid, pid);
-	WRITE_ONCE(proc->uid, from_kuid(&init_user_ns, uid));
-	WRITE_ONCE(proc->nonce, nonce);
-	WRITE_ONCE(proc->name, name);
-	memcpy(proc->job, job, sizeof(proc->job));
-	WRITE_ONCE(proc->window, UINT32_MAX);
-	WRITE_ONCE(proc->joined_sec, ktime_get_real_seconds());
-	WRITE_ONCE(proc->messages, 0);
-	WRITE_ONCE(proc->bytes, 0);
-	shared_store(&proc->state, VMSHM_PROC_LIVE);
-	virt_mb();	/* the slot before the second look at the arbiter */
+		as.nonce = get_random_u64();
+	} while (!as.nonce);
+	memcpy(as.job, job, sizeof(as.job));
+	vmshm_proc_set_live(vmshm_proc_of(dev, dev->vm, slot), &as);
 	dev->procs[slot].joined = ++dev->joins;
-	return nonce;
+	return as.nonce;
 }
 
 void vmshm_slot_free(struct vmshm_file *file)

@@ -40,8 +40,7 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 		struct vmshm_window copy;
 		u64 start;
 
-		memcpy(&copy, vmshm_window_of(dev, dev->vm, i), sizeof(copy));
-		barrier();
+		vmshm_copy_in(&copy, vmshm_window_of(dev, dev->vm, i), sizeof(copy));
 		*w = (struct vmshm_own_window) { .generation = copy.generation };
 		INIT_LIST_HEAD(&w->of_file);
 		start = vmshm_half_start(dev, VMSHM_KIND_PRIVATE);
@@ -55,7 +54,7 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 			list_add_tail(&w->taken, &dev->taken_windows);
 			vmshm_window_quarantine(dev, w);
 		} else {
-			vmshm_window_set_state(dev, i, VMSHM_WINDOW_EMPTY);
+			vmshm_window_set_empty(vmshm_window_of(dev, dev->vm, i));
 		}
 	}
 	/* In whatever order another VM may have left them. */
@@ -218,18 +217,15 @@ static void window_show(struct vmshm_file *file, u32 index)
 {
 	struct vmshm_dev *dev = file->dev;
 	struct vmshm_own_window *w = &dev->windows[index];
-	struct vmshm_window *shared = vmshm_window_of(dev, dev->vm, index);
+	struct vmshm_window as = {
+		.generation = w->generation, .offset = w->offset, .length = w->length,
+		.proc = w->slot, .kind = w->kind, .uid = from_kuid(&init_user_ns, file->uid),
+	};
 
 	lockdep_assert_held_write(&dev->lock);
-	WRITE_ONCE(shared->generation, w->generation);
-	WRITE_ONCE(shared->offset, w->offset);
-	WRITE_ONCE(shared->length, w->length);
-	WRITE_ONCE(shared->proc, w->slot);
-	WRITE_ONCE(shared->uid, from_kuid(&init_user_ns, file->uid));
-	WRITE_ONCE(shared->kind, w->kind);
-	memcpy(shared->job, file->job, sizeof(shared->job));
+	memcpy(as.job, file->job, sizeof(as.job));
 	w->state = VMSHM_OWN_LIVE;
-	shared_store(&shared->state, VMSHM_WINDOW_LIVE);
+	vmshm_window_set_live(vmshm_window_of(dev, dev->vm, index), &as);
 }
 
 static void window_release(struct vmshm_dev *dev, struct vmshm_own_window *w)
@@ -314,6 +310,6 @@ int vmshm_window_publish(struct vmshm_file *file, u32 index)
 	lockdep_assert_held_write(&dev->lock);
 	if (!window_of_file(file, index) || dev->windows[index].state != VMSHM_OWN_LIVE)
 		return -ENOENT;
-	shared_store(&vmshm_proc_of(dev, dev->vm, file->slot)->window, index);
+	vmshm_proc_set_window(vmshm_proc_of(dev, dev->vm, file->slot), index);
 	return 0;
 }
