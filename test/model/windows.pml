@@ -3,7 +3,7 @@
  * Windows that are handed out, let go and handed out again, against a reader in another VM.
  *
  * Mirrors, in opal/mca/common/vmshm/: window_alloc, window_release (vmshm_window.c); window_collect,
- * take_out_read (vmshm_quarantine.c); enter, reader_leave (vmshm_peer.c); bury, reap (vmshm_reap.c); with the
+ * take_out_read (vmshm_quarantine.c); enter, reader_leave (vmshm_check.c); bury, reap (vmshm_reap.c); with the
  * loads and stores of vmshm_states.h.
  *
  * The owner's VM is one process here: the mutex of its lock file orders all that its processes do

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #include "vmshm_layout.h"
-#include "vmshm_member.h"
+#include "vmshm_check.h"
 
 #define UNIT_MIB (UINT64_C(1) << 20)
 

@@ -47,6 +47,7 @@
 #include "btl_vmshm_compat.h"
 #include "common_vmshm.h"
 #include "vmshm_atomic.h"
+#include "vmshm_check.h"
 #include "vmshm_layout.h"
 
 struct mca_btl_vmshm_t {

@@ -172,10 +172,9 @@ static bool is_heard(uint32_t vm, uint32_t slot)
 {
     const mca_btl_vmshm_endpoint_t *endpoint =
         mca_btl_vmshm_table_at(vmshm_proc_index(mca_btl_vmshm_header(), vm, slot));
-    const struct vmshm_proc *proc = vmshm_proc_of(&mca_btl_vmshm_member()->segment, vm, slot);
 
     return NULL != endpoint && NULL != endpoint->in.ring
-           && vmshm_load_acquire(&proc->generation) == endpoint->peer->generation;
+           && vmshm_peer_generation(mca_btl_vmshm_member(), vm, slot) == endpoint->peer->generation;
 }
 
 void mca_btl_vmshm_listen(uint32_t vm)
@@ -211,7 +210,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
         a.format = VMSHM_FORMAT_VERSION;
         a.vm = vm;
         a.slot = slot;
-        a.epoch = vmshm_load_acquire(&vmshm_section_of(&m->segment, vm)->epoch);
+        a.epoch = vmshm_vm_epoch(m, vm);
         a.nonce = proc.nonce;
         a.generation = proc.generation;
         endpoint = mca_btl_vmshm_endpoint_get(&a, &e);

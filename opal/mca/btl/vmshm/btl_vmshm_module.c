@@ -222,7 +222,7 @@ static int prepare(void)
     c->alerts_seen = 0;
     /* Bells that rang for earlier owners of the slot. */
     for (uint32_t vm = 0; vm < m->segment.header.vms; ++vm) {
-        c->bell[vm] = vmshm_bell_of(&m->segment, vm, m->id.vm, m->slot);
+        c->bell[vm] = vmshm_vm_bell(m, vm);
         c->bells[vm] = vmshm_load_acquire(c->bell[vm]);
     }
     if (OPAL_SUCCESS == rc) {

@@ -2,6 +2,7 @@
 /* Modelled in test/model/ring.pml: change both. */
 #include "vmshm_fate.h"
 
+#include "vmshm_check.h"
 #include "vmshm_layout.h"
 
 /* A loss of the segment that a call meets first is known to the monitor after so many looks. */
@@ -12,10 +13,10 @@ int vmshm_fate_look(const struct vmshm_peer *peer)
     const struct vmshm_member *m = peer->registry->member;
     struct vmshm_proc proc;
 
-    if (VMSHM_MARK_GONE == vmshm_load_acquire(&vmshm_mark_of(&m->segment, peer->vm)->mark)) {
+    if (vmshm_vm_is_gone(m, peer->vm)) {
         return VMSHM_FATE_MARKED;
     }
-    if (vmshm_load_acquire(&vmshm_section_of(&m->segment, peer->vm)->epoch) != peer->epoch) {
+    if (vmshm_vm_epoch(m, peer->vm) != peer->epoch) {
         return VMSHM_FATE_REBOOTED;
     }
     if (vmshm_peer_read(m, peer->vm, peer->slot, &proc)) {

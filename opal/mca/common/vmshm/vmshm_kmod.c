@@ -272,7 +272,7 @@ uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uin
         return not_found(m, &f, e);
     }
     /* Who may be talked to at all was decided by the keys that this process holds
-     * (mca_btl_vmshm_key_add, modex): the peer's is one of them. */
+     * (for the transport mca_btl_vmshm_key_add): the peer's is one of them. */
     memcpy(f.job, vmshm_proc_of(&m->segment, vm, slot)->job, sizeof f.job);
     pthread_mutex_lock(&m->mapped.lock);
     found = find(m, &f, w, e);

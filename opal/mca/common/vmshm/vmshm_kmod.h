@@ -3,7 +3,7 @@
  * The segment through /dev/vmshmN: the kernel module owns the section's tables, this process asks
  * (guest-kmod/vmshm_uapi.h).
  *
- * Mapped in pieces (vmshm_map.h). Called by vmshm_segment.c, vmshm_provider_look.c, vmshm_member.c, vmshm_window.c and vmshm_peer.c
+ * Mapped in pieces (vmshm_map.h). Called by vmshm_segment.c, vmshm_provider_look.c, vmshm_member.c, vmshm_window.c and vmshm_check.c
  * only, where vmshm_segment.managed is set.
  */
 #ifndef VMSHM_KMOD_H

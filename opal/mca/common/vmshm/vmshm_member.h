@@ -134,31 +134,6 @@ bool vmshm_window_has_quarantined(const struct vmshm_member *m);
 /* Quarantine all windows of a slot. By its own process, or with the mutex held. */
 void vmshm_window_quarantine_slot(struct vmshm_member *m, uint32_t slot);
 
-/* --- peers: vmshm_peer.c */
-
-/* Copy a peer's process entry; false if the slot is out of range. */
-bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
-                     struct vmshm_proc *copy);
-
-/* Does the process that published `a` stand there, live, and does its nonce stand in its control
- * window, read through our own mapping? Registers as a reader of the control window, whose private
- * copy goes to *w. Errors: PEER, USER, MAP. */
-int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a,
-                     uint32_t *index, struct vmshm_window *w, struct vmshm_error *e);
-
-/* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`, and map it.
- * *w receives a checked copy. May be done several times, and is then to be undone as often. False and *e:
- * not such a window (PEER), or this process cannot map it (MAP), which is not the peer's fault. */
-bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
-                        struct vmshm_window *w, struct vmshm_error *e);
-void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index);
-
-/* Find, and register as a reader of, the live window of (vm, slot) that holds
- * [offset, offset + length). Returns its index, or VMSHM_NO_WINDOW and *e as above. Linear in the table:
- * callers keep what they found. */
-uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
-                           uint64_t length, struct vmshm_window *w, struct vmshm_error *e);
-
 /* --- helpers */
 
 static inline void *vmshm_at(const struct vmshm_member *m, uint64_t offset)

@@ -7,6 +7,7 @@
 /* Modelled in test/model/ring.pml: change both. */
 #include "vmshm_monitor.h"
 
+#include "vmshm_check.h"
 #include "vmshm_fate.h"
 
 #include <errno.h>
@@ -20,7 +21,7 @@ static void count_silence(struct vmshm_monitor *monitor)
     const struct vmshm_member *m = monitor->registry->member;
 
     for (uint32_t vm = 0; vm < m->segment.header.vms; ++vm) {
-        const uint64_t beat = vmshm_load_relaxed(&vmshm_section_of(&m->segment, vm)->heartbeat);
+        const uint64_t beat = vmshm_vm_heartbeat(m, vm);
 
         if (beat != monitor->beats[vm] || vm == m->id.vm) {
             monitor->beats[vm] = beat;

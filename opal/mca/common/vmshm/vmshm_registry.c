@@ -2,6 +2,7 @@
 /* Modelled in test/model/connect.pml: change both. */
 #include "vmshm_registry.h"
 
+#include "vmshm_check.h"
 #include "vmshm_fate.h"
 #include "vmshm_layout.h"
 

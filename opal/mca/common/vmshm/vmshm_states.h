@@ -76,7 +76,7 @@ static inline void vmshm_section_unclaim(struct vmshm_section *section, uint64_t
     (void) vmshm_compare_exchange(&section->arbiter, &mine, before);
 }
 
-/* The section is of this boot. Partners: the epoch is loaded with acquire by vmshm_peer_prove() (vmshm_peer.c),
+/* The section is of this boot. Partners: the epoch is loaded with acquire by vmshm_peer_prove() (vmshm_check.c),
  * the magic by vmshm_vm_may_read(). */
 static inline void vmshm_section_set_up(struct vmshm_section *section, uint32_t vm, uint64_t epoch)
 {
@@ -135,12 +135,12 @@ static inline void vmshm_proc_set_live(struct vmshm_proc *proc, const struct vms
     vmshm_store_relaxed(&proc->joined_sec, as->joined_sec);
     vmshm_store_relaxed(&proc->messages, 0);
     vmshm_store_relaxed(&proc->bytes, 0);
-    /* All that before the state, which vmshm_peer_read() (vmshm_peer.c) and vmshm_proc_is_live() load first. */
+    /* All that before the state, which vmshm_peer_read() (vmshm_check.c) and vmshm_proc_is_live() load first. */
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
     vmshm_fence_store_load();   /* the slot before the arbiter; the partner is in vmshm_section_claim() */
 }
 
-/* The index of the control window, which is filled: loaded with acquire by vmshm_peer_read() (vmshm_peer.c). */
+/* The index of the control window, which is filled: loaded with acquire by vmshm_peer_read() (vmshm_check.c). */
 static inline void vmshm_proc_set_window(struct vmshm_proc *proc, uint32_t index)
 {
     vmshm_store_release(&proc->window, index);

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Other processes of the segment: their windows, found and checked; the proof that they are there.
- */
 /* Modelled in test/model/windows.pml: change both. */
-#include "vmshm_member.h"
+#include "vmshm_check.h"
 
 #include "vmshm_kmod.h"
 #include "vmshm_layout.h"
-#include "vmshm_states.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -172,7 +168,7 @@ int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint
                           a->slot);
     }
     if (VMSHM_PROC_LIVE != proc.state || proc.generation != a->generation
-        || vmshm_load_acquire(&vmshm_section_of(&m->segment, a->vm)->epoch) != a->epoch) {
+        || vmshm_vm_epoch(m, a->vm) != a->epoch) {
         return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "process",
                           "VM %u, slot %u: the process that the peer published is not there: this "
                           "memory is not shared with it (a copy or snapshot of the segment?)",
