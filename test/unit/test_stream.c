@@ -7,7 +7,8 @@
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
-#include "btl_vmshm_stream.h"
+#include "btl_vmshm_get.h"
+#include "btl_vmshm_push.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -11,16 +11,16 @@
  *   acting upon what became of peers    btl_vmshm_attend.c
  *   texts for users                     btl_vmshm_report.c
  *   taking messages out of rings        btl_vmshm_poll.c
- *   what a peer wrote, checked          btl_vmshm_check.h, btl_vmshm_check.c
- *   large messages                      btl_vmshm_stream_out.c, btl_vmshm_stream_in.c, btl_vmshm_streams.c;
- *                                       btl_vmshm_ob1.c: what is asked of Open MPI's ob1 for it
- *   where their bytes stand meanwhile   btl_vmshm_place.c
+ *   large messages, at the receiver     btl_vmshm_get.c; btl_vmshm_ob1.c: what is asked of Open MPI's ob1 for it
+ *   large messages, at the sender       btl_vmshm_push.c; btl_vmshm_place.c: where their bytes stand meanwhile
+ *   what an endpoint has of them        btl_vmshm_stream.c
  *   sending                             btl_vmshm_send.c, btl_vmshm_sendi.c, btl_vmshm_pack.h
  *   descriptors                         btl_vmshm_frag.c, btl_vmshm_item.h
  *   finding rings                       btl_vmshm_listen.c, btl_vmshm_connect.h
  *   the sender's half of a ring         btl_vmshm_open.c, btl_vmshm_ring.h
  *   what the monitor's thread calls     btl_vmshm_tick.c
  *   near and far peers                  btl_vmshm_distance.c
+ *   what a peer wrote, checked          btl_vmshm_check.h, btl_vmshm_check.c
  *   endpoints, made and retired         btl_vmshm_endpoint.c
  *   what processes tell each other      btl_vmshm_modex.c
  *   memory of rings and cells           btl_vmshm_memory.c

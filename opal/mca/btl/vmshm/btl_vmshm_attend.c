@@ -9,11 +9,11 @@
 #include "btl_vmshm_attend.h"
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_place.h"
 #include "btl_vmshm_poll.h"
 #include "btl_vmshm_report.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
-#include "btl_vmshm_stream.h"
 #include "btl_vmshm_tick.h"
 
 #include <inttypes.h>

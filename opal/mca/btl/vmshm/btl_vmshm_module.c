@@ -4,12 +4,13 @@
 
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_get.h"
 #include "btl_vmshm_modex.h"
 #include "btl_vmshm_pack.h"
+#include "btl_vmshm_push.h"
 #include "btl_vmshm_report.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
-#include "btl_vmshm_stream.h"
 #include "btl_vmshm_tick.h"
 
 #include <stdlib.h>

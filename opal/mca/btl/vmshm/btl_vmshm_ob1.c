@@ -8,7 +8,7 @@
  */
 #include "opal_config.h"
 
-#include "btl_vmshm_stream.h"
+#include "btl_vmshm_ob1.h"
 
 #include <dlfcn.h>
 #include <string.h>

@@ -13,7 +13,7 @@
 #include "opal_config.h"
 
 #include "btl_vmshm_distance.h"
-#include "btl_vmshm_stream.h"
+#include "btl_vmshm_place.h"
 
 #define OWN_CHUNK      8192u
 /* A stream is cut in at least two, so that both sides copy at the same time. */

@@ -6,8 +6,9 @@
 #include "btl_vmshm_poll.h"
 #include "btl_vmshm_check.h"
 #include "btl_vmshm_connect.h"
+#include "btl_vmshm_get.h"
+#include "btl_vmshm_push.h"
 #include "btl_vmshm_ring.h"
-#include "btl_vmshm_stream.h"
 
 #include <string.h>
 

@@ -6,10 +6,11 @@
 #include "btl_vmshm_attend.h"
 #include "btl_vmshm_connect.h"
 #include "btl_vmshm_frag.h"
+#include "btl_vmshm_get.h"
 #include "btl_vmshm_poll.h"
+#include "btl_vmshm_push.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
-#include "btl_vmshm_stream.h"
 
 #include <sched.h>
 

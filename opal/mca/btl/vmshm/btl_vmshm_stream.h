@@ -115,59 +115,6 @@ OBJ_CLASS_DECLARATION(mca_btl_vmshm_streams_t);
 /* The endpoint's, made if need be; NULL: no memory. Takes the endpoint lock. */
 mca_btl_vmshm_streams_t *mca_btl_vmshm_streams_of(mca_btl_vmshm_endpoint_t *endpoint);
 
-/* --- btl_vmshm_stream_out.c: the sender */
-struct mca_btl_base_registration_handle_t *
-mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
-                           struct mca_btl_base_endpoint_t *endpoint, void *base, size_t size,
-                           uint32_t flags);
-int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
-                                 struct mca_btl_base_registration_handle_t *handle);
-/* The peer awaits the stream. Called by the poller. */
-void mca_btl_vmshm_stream_pulled(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_pull *pull);
-/* Fill free places of the channel; returns how many. Endpoint lock held. */
-int mca_btl_vmshm_stream_push(mca_btl_vmshm_endpoint_t *endpoint);
-/* Is there a stream to be pushed? Endpoint lock held. */
-bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint);
-
-/* --- btl_vmshm_stream_in.c: the receiver */
-int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_endpoint_t *endpoint,
-                      void *local_address, uint64_t remote_address,
-                      struct mca_btl_base_registration_handle_t *local_handle,
-                      struct mca_btl_base_registration_handle_t *remote_handle, size_t size,
-                      int flags, int order, mca_btl_base_rdma_completion_fn_t cbfunc,
-                      void *cbcontext, void *cbdata);
-/* The peer's channel. False: the peer is broken, *why says how. Called by the poller. */
-bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
-                                  const char **why);
-/* Copy what has come of the streams that are awaited, within a budget; returns how many chunks. Called
- * by the poller. */
-int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint);
-
-/* --- btl_vmshm_place.c. Endpoint lock held. */
-struct mca_btl_vmshm_place_t {
-    uint64_t offset;                    /* in the segment */
-    uint32_t bytes;
-    bool past_caches;
-};
-typedef struct mca_btl_vmshm_place_t mca_btl_vmshm_place_t;
-
-/* What each channel needs; false: no memory. */
-bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint);
-/* For the next chunk, of a stream of `size` bytes; fewer than MCA_BTL_VMSHM_CHUNKS are under way. */
-mca_btl_vmshm_place_t mca_btl_vmshm_place_take(mca_btl_vmshm_endpoint_t *endpoint, size_t size);
-/* The peer has taken so many chunks. */
-void mca_btl_vmshm_places_taken(mca_btl_vmshm_endpoint_t *endpoint, uint64_t taken);
-/* If all chunks were taken, a part-used place of the pool serves others. */
-void mca_btl_vmshm_places_rest(mca_btl_vmshm_endpoint_t *endpoint);
-/* The peer has left and reads nothing any more: channel and places serve others. */
-void mca_btl_vmshm_places_close(mca_btl_vmshm_endpoint_t *endpoint);
-
-/* --- btl_vmshm_ob1.c */
-/* Does a message of `size` bytes fit into the buffer that get() was called for? Its callback says by
- * whom, and only ob1's is in doubt. */
-bool mca_btl_vmshm_ob1_fits(mca_btl_base_rdma_completion_fn_t cbfunc, const void *cbdata,
-                            size_t size);
-
 /* The description of chunk `number` (its place in a channel of `mask` + 1). */
 static inline struct vmshm_chunk *mca_btl_vmshm_chunk_at(const struct vmshm_channel *channel,
                                                          uint64_t number, uint32_t mask)

@@ -2,13 +2,14 @@
 /* The sender's side of large messages: streams that are offered, awaited, in the channel. */
 #include "opal_config.h"
 
+#include "btl_vmshm_push.h"
 #include "btl_vmshm_check.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
 #include "btl_vmshm_pack.h"
+#include "btl_vmshm_place.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
-#include "btl_vmshm_stream.h"
 
 #include <limits.h>
 #include <string.h>

@@ -2,13 +2,14 @@
 /* The receiver's side of large messages: streams that are awaited. */
 #include "opal_config.h"
 
+#include "btl_vmshm_get.h"
 #include "btl_vmshm_check.h"
 #include "btl_vmshm_frag.h"
 #include "btl_vmshm_item.h"
+#include "btl_vmshm_ob1.h"
 #include "btl_vmshm_pack.h"
 #include "btl_vmshm_ring.h"
 #include "btl_vmshm_send.h"
-#include "btl_vmshm_stream.h"
 
 #include <string.h>
 
