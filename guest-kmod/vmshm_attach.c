@@ -40,7 +40,7 @@ int vmshm_take_up(struct vmshm_dev *dev)
 {
 	int rc;
 
-	if (dev->usable)
+	if (vmshm_is_known(dev))
 		return 0;
 	if (vmshm_is_held(dev))
 		return -EBUSY;
@@ -54,18 +54,18 @@ int vmshm_take_up(struct vmshm_dev *dev)
 
 bool vmshm_is_idle(const struct vmshm_dev *dev)
 {
-	return dev->generation && dev->usable && !dev->taken && list_empty(&dev->files);
+	return dev->generation && dev->phase == VMSHM_PHASE_KNOWN && list_empty(&dev->files);
 }
 
 void vmshm_unclaim(struct vmshm_dev *dev)
 {
-	if (!dev->generation || dev->taken || vmshm_is_away(dev) ||
-	    (dev->usable && !list_empty(&dev->files)))
+	if (!dev->generation || dev->phase == VMSHM_PHASE_TAKEN || vmshm_is_away(dev) ||
+	    (dev->phase == VMSHM_PHASE_KNOWN && !list_empty(&dev->files)))
 		return;
 	/* Anybody can have pinned what is for all to read. Only the host has to wait for him: while the memory
 	 * stays ours, the next one who looks at it finds what is there.
 	 */
-	if (dev->usable) {
+	if (dev->phase == VMSHM_PHASE_KNOWN) {
 		vmshm_zap(dev, 0, dev->bytes);
 		if (vmshm_pins(dev))
 			return;
@@ -121,9 +121,9 @@ static void attach_changed(struct vmshm_dev *dev, u32 generation, u32 state)
 	dev->detach_by = 0;
 	dev->letting_go = false;
 	dev->told_pages = 0;
-	dev->detached = !(state & VMSHM_STATE_ATTACHED);
+	dev->phase = state & VMSHM_STATE_ATTACHED ? VMSHM_PHASE_UNKNOWN : VMSHM_PHASE_DETACHED;
 	/* Gone without our word: the device was reset while the VM slept. */
-	vmshm_notify(dev, dev->detached ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
+	vmshm_notify(dev, dev->phase == VMSHM_PHASE_DETACHED ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
 }
 
 /* Who left because the host wished it can come back. */
@@ -146,7 +146,7 @@ void vmshm_attach_look(struct vmshm_dev *dev)
 	lockdep_assert_held_write(&dev->lock);
 	if (generation != dev->generation)
 		attach_changed(dev, generation, state);
-	if (dev->detached)
+	if (dev->phase == VMSHM_PHASE_DETACHED)
 		return;
 	if (!(state & VMSHM_STATE_DETACH_WANTED)) {
 		detach_withdrawn(dev);
@@ -169,7 +169,7 @@ void vmshm_attach_look(struct vmshm_dev *dev)
 	vmshm_section_shut(dev);
 	vmshm_reg_set(dev, VMSHM_REG_DETACH_ACK, generation);
 	dev->generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
-	dev->detached = true;
+	dev->phase = VMSHM_PHASE_DETACHED;
 	dev->detach_by = 0;
 	dev->letting_go = false;
 }

@@ -22,7 +22,7 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 	INIT_LIST_HEAD(&file->windows);
 	INIT_LIST_HEAD(&file->found);
 	down_write(&dev->lock);
-	if (dev->gone) {
+	if (dev->phase == VMSHM_PHASE_GONE) {
 		up_write(&dev->lock);
 		kfree(file);
 		return -ENODEV;
@@ -30,7 +30,7 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 	filp->f_mapping = dev->inode->i_mapping;
 	filp->private_data = file;
 	/* The host may have made the segment anew while nobody used it. */
-	if (dev->usable && !dev->members && list_empty(&dev->files) &&
+	if (vmshm_is_known(dev) && !dev->members && list_empty(&dev->files) &&
 	    memcmp(dev->mem, &dev->header, sizeof(dev->header)))
 		vmshm_section_lost(dev);
 	list_add_tail(&file->list, &dev->files);

@@ -23,15 +23,18 @@ static void show_limit(struct seq_file *m, const struct vmshm_limits *has,
 
 static void show_section(struct seq_file *m, const struct vmshm_dev *dev)
 {
-	const char *state = dev->gone ? "gone" : dev->detached ? "detached" :
-			    dev->usable && dev->taken ? "taken" : "unused";
+	static const char * const states[] = {
+		[VMSHM_PHASE_UNKNOWN] = "unused", [VMSHM_PHASE_KNOWN] = "unused",
+		[VMSHM_PHASE_TAKEN] = "taken", [VMSHM_PHASE_DETACHED] = "detached",
+		[VMSHM_PHASE_GONE] = "gone",
+	};
 	struct vmshm_limits limit;
 	const struct vmshm_user *user;
 	const struct vmshm_found *f;
 	struct rb_node *node;
 
-	seq_printf(m, "section state=%s", state);
-	if (!dev->usable) {
+	seq_printf(m, "section state=%s", states[dev->phase]);
+	if (!vmshm_is_known(dev)) {
 		seq_putc(m, '\n');
 		return;
 	}
@@ -99,7 +102,7 @@ static void show_window(struct seq_file *m, const struct vmshm_dev *dev, u32 ind
 static void *line_at(struct seq_file *m, loff_t *line)
 {
 	const struct vmshm_dev *dev = m->private;
-	const u64 lines = dev->usable ? 1ULL + dev->header.procs + dev->header.windows : 1;
+	const u64 lines = vmshm_is_known(dev) ? 1ULL + dev->header.procs + dev->header.windows : 1;
 
 	return *line < lines ? line : NULL;
 }

@@ -22,6 +22,8 @@ struct vmshm_dev *vmshm_dev_make(struct pci_dev *pdev)
 		return ERR_PTR(number);
 	}
 	dev->number = number;
+	dev->phase = VMSHM_PHASE_UNKNOWN;
+	dev->sleep = VMSHM_AWAKE;
 	kref_init(&dev->ref);
 	init_rwsem(&dev->lock);
 	INIT_LIST_HEAD(&dev->users);

@@ -56,7 +56,7 @@ static void heed_expulsion(struct vmshm_dev *dev)
 		dev->expelled_by = (jiffies + EXPELLED_JIFFIES) | 1;
 		vmshm_notify(dev, VMSHM_EVENT_EXPELLED);
 	}
-	if (dev->members && !dev->woke && vmshm_is_arbiter(dev) &&
+	if (dev->members && dev->sleep != VMSHM_WOKEN && vmshm_is_arbiter(dev) &&
 	    time_before(jiffies, dev->expelled_by))
 		return;
 	vmshm_expel(dev);
@@ -69,7 +69,7 @@ static void look_at_held(struct vmshm_dev *dev)
 	do {
 		cond_resched();
 		down_write(&dev->lock);
-		more = !dev->gone && !dev->asleep && !dev->detached && dev->usable && dev->taken &&
+		more = dev->phase == VMSHM_PHASE_TAKEN && dev->sleep != VMSHM_ASLEEP &&
 		       (vmshm_pins_look(dev) || vmshm_window_collect(dev));
 		up_write(&dev->lock);
 	} while (more);
@@ -81,12 +81,12 @@ void vmshm_beat(struct work_struct *work)
 
 	vmshm_interrupt_again(dev);
 	down_write(&dev->lock);
-	if (!dev->gone && !dev->asleep) {
+	if (dev->phase != VMSHM_PHASE_GONE && dev->sleep != VMSHM_ASLEEP) {
 		if (dev->generation)
 			vmshm_attach_look(dev);
 		heed_expulsion(dev);
-		dev->woke = false;
-		if (dev->usable && dev->taken) {
+		dev->sleep = VMSHM_AWAKE;
+		if (dev->phase == VMSHM_PHASE_TAKEN) {
 			struct vmshm_section *own = vmshm_section_of(dev, dev->vm);
 
 			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
@@ -95,7 +95,7 @@ void vmshm_beat(struct work_struct *work)
 			vmshm_pins_look_again(dev);
 			vmshm_window_look_again(dev, dev->header.windows);
 		}
-		if (dev->usable && !dev->detached)
+		if (vmshm_is_known(dev))
 			vms_look(dev);
 		if (vmshm_is_idle(dev))
 			vmshm_unclaim(dev);

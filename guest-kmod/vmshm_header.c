@@ -117,7 +117,7 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	int rc;
 
 	lockdep_assert_held_write(&dev->lock);
-	if (dev->usable)
+	if (vmshm_is_known(dev))
 		return 0;
 	image = kmalloc(VMSHM_CHECKED_BYTES, GFP_KERNEL);
 	if (!image)
@@ -150,8 +150,7 @@ int vmshm_header_read(struct vmshm_dev *dev)
 	INIT_LIST_HEAD(&dev->to_look);
 	INIT_LIST_HEAD(&dev->held);
 	memset(dev->seen, 0, sizeof(dev->seen));
-	dev->taken = false;
-	dev->usable = true;
+	dev->phase = VMSHM_PHASE_KNOWN;
 	dev->complaint = NULL;
 	rc = 0;
 free_image:
@@ -166,6 +165,4 @@ void vmshm_header_drop(struct vmshm_dev *dev)
 	kvfree(dev->windows);
 	dev->procs = NULL;
 	dev->windows = NULL;
-	dev->usable = false;
-	dev->taken = false;
 }

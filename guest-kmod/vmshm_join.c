@@ -42,10 +42,10 @@ static int section_watch(struct vmshm_dev *dev, const struct watch *watch)
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		down_read(&dev->lock);
-		if (vmshm_is_away(dev) || !dev->usable)
+		if (vmshm_is_away(dev) || !vmshm_is_known(dev))
 			rc = -ENODEV;
 		/* another process of this VM was quicker: it is our own heart that beats */
-		else if (!dev->taken && dev->epoch == watch->epoch &&
+		else if (dev->phase == VMSHM_PHASE_KNOWN && dev->epoch == watch->epoch &&
 			 READ_ONCE(vmshm_section_of(dev, dev->vm)->heartbeat) != watch->heartbeat)
 			rc = -EADDRINUSE;
 		up_read(&dev->lock);
@@ -113,7 +113,7 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 		   dev->msix ? (vmshm_reg(dev, VMSHM_REG_IV_POSITION) & 0xffff) + 1 : 0);
 	vmshm_section_set_up(own, dev->vm, dev->epoch);
 	dev->complaint = NULL;
-	dev->taken = true;
+	dev->phase = VMSHM_PHASE_TAKEN;
 	return 0;
 }
 
@@ -184,7 +184,7 @@ static int join_try(struct vmshm_file *file, struct vmshm_join *join, struct wat
 		return -EBUSY;
 	if (!vmshm_claim(dev))
 		return -ENODEV;
-	if (!dev->taken)
+	if (dev->phase == VMSHM_PHASE_KNOWN)
 		rc = section_take(dev, watch);
 	if (rc)
 		return rc;

@@ -78,7 +78,7 @@ static enum right right_to_identity(const struct vmshm_file *file, union identit
 	const struct vmshm_found *f;
 
 	lockdep_assert_held(&dev->lock);
-	if (vmshm_is_away(dev) || !dev->usable)
+	if (vmshm_is_away(dev) || !vmshm_is_known(dev))
 		return RIGHT_NONE;
 	switch (id.kind) {
 	case OF_TABLES:
@@ -212,7 +212,7 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	if (!vmshm_range_inside(vma->vm_pgoff, length >> PAGE_SHIFT, 0, dev->bytes >> PAGE_SHIFT))
 		return -EINVAL;
 	down_read(&dev->lock);
-	if (dev->usable) {
+	if (vmshm_is_known(dev)) {
 		id = identity_of_range(file, offset, length);
 		right = right_to_identity(file, id, offset, length);
 	}

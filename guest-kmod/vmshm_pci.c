@@ -85,7 +85,8 @@ static void registers_read(struct vmshm_dev *dev)
 	}
 	features = vmshm_reg(dev, VMSHM_REG_FEATURES);
 	dev->generation = vmshm_reg(dev, VMSHM_REG_GENERATION);
-	dev->detached = !(vmshm_reg(dev, VMSHM_REG_STATE) & VMSHM_STATE_ATTACHED);
+	if (!(vmshm_reg(dev, VMSHM_REG_STATE) & VMSHM_STATE_ATTACHED))
+		dev->phase = VMSHM_PHASE_DETACHED;
 	if (features & VMSHM_REGF_WRITE_WINDOWS)
 		dev->features |= VMSHM_FEATURE_WRITE_WINDOWS;
 	if (features & VMSHM_REGF_DETACH)
@@ -216,7 +217,7 @@ static void dev_end(struct vmshm_dev *dev)
 		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), VMSHM_GRACE_JIFFIES);
 	down_write(&dev->lock);
 	vmshm_section_shut(dev);
-	dev->gone = true;
+	dev->phase = VMSHM_PHASE_GONE;
 	up_write(&dev->lock);
 	cancel_delayed_work_sync(&dev->beat);
 }
@@ -254,7 +255,7 @@ static int __maybe_unused vmshm_suspend(struct device *d)
 	struct vmshm_dev *dev = dev_get_drvdata(d);
 
 	down_write(&dev->lock);
-	dev->asleep = true;
+	dev->sleep = VMSHM_ASLEEP;
 	up_write(&dev->lock);
 	cancel_delayed_work_sync(&dev->beat);
 	return 0;
@@ -266,8 +267,7 @@ static int __maybe_unused vmshm_resume(struct device *d)
 	struct vmshm_dev *dev = dev_get_drvdata(d);
 
 	down_write(&dev->lock);
-	dev->asleep = false;
-	dev->woke = true;
+	dev->sleep = VMSHM_WOKEN;
 	up_write(&dev->lock);
 	if (dev->vector)
 		vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, U32_MAX);

@@ -90,7 +90,7 @@ u32 vmshm_pins(const struct vmshm_dev *dev)
 	u32 pins, i;
 
 	lockdep_assert_held_write(&dev->lock);
-	if (!dev->usable || !(dev->features & VMSHM_FEATURE_PAGES))
+	if (!vmshm_is_known(dev) || !(dev->features & VMSHM_FEATURE_PAGES))
 		return 0;
 	pins = pins_in(dev, 0, PAGE_ALIGN(VMSHM_HEADER_BYTES));
 	for (i = 0; i < dev->header.vms; i++)

@@ -19,6 +19,7 @@ static void section_drop(struct vmshm_dev *dev)
 {
 	vmshm_pins_forget(dev);
 	vmshm_header_drop(dev);
+	dev->phase = VMSHM_PHASE_UNKNOWN;
 	dev->expelled_by = 0;
 }
 
@@ -27,7 +28,7 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	struct vmshm_file *file;
 
 	lockdep_assert_held_write(&dev->lock);
-	if (!dev->usable)
+	if (!vmshm_is_known(dev))
 		return;
 	list_for_each_entry(file, &dev->files, list)
 		vmshm_leave(file, VMSHM_PROC_DEAD);
@@ -38,7 +39,7 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	/* Where others' windows are pinned yet the slot stays, and lists them, until the VM is gone or has
 	 * its section anew.
 	 */
-	if (dev->taken)
+	if (dev->phase == VMSHM_PHASE_TAKEN)
 		vmshm_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
 	section_drop(dev);
 }
@@ -48,7 +49,7 @@ void vmshm_section_lost(struct vmshm_dev *dev)
 	struct vmshm_file *file;
 
 	lockdep_assert_held_write(&dev->lock);
-	if (!dev->usable)
+	if (!vmshm_is_known(dev))
 		return;
 	section_take_mappings(dev);
 	list_for_each_entry(file, &dev->files, list) {
@@ -70,7 +71,7 @@ bool vmshm_is_expelled(const struct vmshm_dev *dev)
 {
 	const struct vmshm_vm_mark *mark;
 
-	if (!dev->usable || !dev->taken)
+	if (dev->phase != VMSHM_PHASE_TAKEN)
 		return false;
 	mark = vmshm_mark_of(dev, dev->vm);
 	return dev->expelled_by || !vmshm_is_arbiter(dev) ||

@@ -184,7 +184,7 @@ struct reserved {
 static bool window_is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 {
 	lockdep_assert_held(&dev->lock);
-	return !dev->gone && !dev->detached && dev->usable && dev->epoch == r->epoch &&
+	return vmshm_is_known(dev) && dev->epoch == r->epoch &&
 	       r->index < dev->header.windows &&
 	       dev->windows[r->index].state == VMSHM_OWN_ZEROING &&
 	       dev->windows[r->index].generation == r->generation;
