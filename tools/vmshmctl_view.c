@@ -74,6 +74,17 @@ void ctl_view_free(struct ctl_view *view)
     view->control = NULL;
 }
 
+bool ctl_all_zero(const void *data, size_t bytes)
+{
+    const uint8_t *p = data;
+
+    while (bytes > 0 && 0 == *p) {
+        ++p;
+        --bytes;
+    }
+    return 0 == bytes;
+}
+
 bool ctl_view_reads(const struct ctl_view *view, const struct vmshm_header *h, uint32_t slot,
                     uint32_t of_vm, uint32_t index)
 {
@@ -90,6 +101,35 @@ bool ctl_window_in_heap(const struct vmshm_segment *s, uint32_t vm, const struct
 
     return w->length > 0 && vmshm_range_inside(w->offset, w->length, entry->offset + heap,
                                                entry->length - heap);
+}
+
+void ctl_view_totals(const struct vmshm_segment *s, uint32_t vm, const struct ctl_view *v, struct ctl_totals *t)
+{
+    const uint64_t heap = vmshm_heap_offset(&s->header);
+    const uint64_t length = s->sections[vm].length;
+    const uint64_t dirty = v->section->dirty_end < length ? v->section->dirty_end : length;
+
+    memset(t, 0, sizeof *t);
+    t->messages = v->section->messages;
+    t->bytes = v->section->bytes;
+    t->heap = length - heap;
+    t->dirty = dirty > heap ? dirty - heap : 0;
+    for (uint32_t i = 0; i < s->header.procs; ++i) {
+        if (VMSHM_PROC_LIVE == v->procs[i].state) {
+            t->messages += v->procs[i].messages;
+            t->bytes += v->procs[i].bytes;
+        }
+    }
+    for (uint32_t i = 0; i < s->header.windows; ++i) {
+        if (!ctl_window_in_heap(s, vm, &v->windows[i])) {
+            continue;
+        }
+        if (VMSHM_WINDOW_LIVE == v->windows[i].state) {
+            t->used += v->windows[i].length;
+        } else if (VMSHM_WINDOW_QUARANTINE == v->windows[i].state) {
+            t->quarantined += v->windows[i].length;
+        }
+    }
 }
 
 static uint64_t heartbeat_of(const struct vmshm_segment *s, uint32_t vm)
