@@ -46,6 +46,36 @@ try "the BTL's files call each other in no circle" no_circle opal/mca/btl/vmshm
 try "the common library's files call each other in no circle" no_circle opal/mca/common/vmshm
 try "only the compat files name what differs between Open MPI's versions" \
     python3 "$top/test/suites/docs.py" versions "$top" "$work"
+# Tests, tools and other programs use it as it is: only common_vmshm.c, the glue, knows Open MPI.
+plain_c() {
+    local file
+    for file in "$build"/opal/mca/common/vmshm/.libs/vmshm_*.o; do
+        if nm -u "$file" | grep -E '\b_?(opal|ompi|orte|mca|pmix|PMIx|MPI)_'; then
+            echo "$file needs Open MPI" >&2
+            return 1
+        fi
+    done
+    ! grep -nE '#include "(opal|ompi|orte)' "$top"/opal/mca/common/vmshm/vmshm_*.[ch]
+}
+
+# What lies in a peer's memory is copied, and pointers into it are followed, where it is checked.
+one_reader() {
+    local files
+    mapfile -t files < <(ls "$top"/opal/mca/btl/vmshm/*.[ch] | grep -v '/btl_vmshm_check\.')
+    ! grep -nE 'vmshm_copy_in\(|peer_head->|channel_in->|slot->(word|payload|ack)|vmshm_(proc|window|section|mark)_of\(' \
+        "${files[@]}" | grep -vE 'btl_vmshm_ring\.h:|mca_btl_vmshm_ring_slot\(|vmshm_store_release\(&slot->word'
+}
+
+# A file is read in one go.
+short_files() {
+    local long
+    long=$(cd "$top" && wc -l opal/mca/*/vmshm/*.[ch] guest-kmod/*.[ch] tools/*.[ch] | awk '$2 != "total" && $1 > 400')
+    [[ -z $long ]] || { echo "more than 400 lines: $long" >&2; return 1; }
+}
+
+try "the common library below common_vmshm.c needs no Open MPI" plain_c
+try "what a peer wrote is read where it is checked" one_reader
+try "no source file has more than 400 lines" short_files
 # Drawn anew they are the same.
 drawings() {
     local name
