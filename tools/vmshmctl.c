@@ -12,11 +12,11 @@ static const struct ctl_command *const commands[] = {
 static void print_help(FILE *to)
 {
     fputs("usage: vmshmctl COMMAND [OPTIONS] PATH\n"
-          "Shared-memory segments between the virtual machines of one host.\n\n", to);
+          "Manage shared-memory segments between the virtual machines of one host.\n\n", to);
     for (size_t i = 0; i < COMMANDS; ++i) {
         fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
     }
-    fputs("\n`vmshmctl COMMAND --help` tells more, vmshmctl(1) tells all.\n", to);
+    fputs("\n`vmshmctl COMMAND --help` describes a command; the manual page is vmshmctl(1).\n", to);
 }
 
 int main(int argc, char **argv)
@@ -30,7 +30,7 @@ int main(int argc, char **argv)
         print_help(stdout);
         return CTL_OK;
     }
-    opterr = 0;     /* commands tell about options themselves */
+    opterr = 0;     /* commands report wrong options themselves */
     for (size_t i = 0; i < COMMANDS; ++i) {
         if (0 == strcmp(argv[1], commands[i]->name)) {
             const int status = commands[i]->run(commands[i], argc - 1, argv + 1);

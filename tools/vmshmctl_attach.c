@@ -2,9 +2,9 @@
 /*
  * vmshmctl qemu-args and libvirt-xml: how to attach a segment to a VM.
  *
- * The device is left in its default role, in which QEMU refuses live migration. With master=on
- * migration copies the whole segment over the destination's, header and nonces included: it breaks
- * the jobs of all VMs there, and the copied nonces then pass as a proof of shared memory.
+ * The device is left in its default role, in which QEMU refuses live migration. With master=on,
+ * migration copies the whole segment, header and nonces included, over the one at the destination. That
+ * makes the jobs of all VMs there fail, and the copied nonces would be taken as proof of shared memory.
  */
 #include "vmshmctl.h"
 
@@ -62,7 +62,7 @@ static int attach_parse(const struct ctl_command *self, int argc, char **argv, s
     vmshm_segment_close(&s);
     if (0 != (a->bytes & (a->bytes - 1))) {
         vmshm_fail(&e, VMSHM_ERR_FIELD, path, "total_bytes", "%" PRIu64 " is not a power of two: "
-                   "QEMU refuses such a PCI memory bar", a->bytes);
+                   "QEMU refuses a PCI memory BAR of such a size", a->bytes);
         return ctl_fail(&e, "Create the segment without --any-size.");
     }
     if (NULL == realpath(path, a->path)) {
@@ -73,7 +73,7 @@ static int attach_parse(const struct ctl_command *self, int argc, char **argv, s
     return CTL_OK;
 }
 
-/* QEMU's option parser wants a comma in a value doubled; XML wants its own characters escaped. */
+/* QEMU's option parser expects a comma in a value to be doubled; in XML, special characters are escaped. */
 static void put_path(const char *path, bool double_commas, bool xml)
 {
     for (; '\0' != *path; ++path) {
@@ -98,7 +98,7 @@ static void put_object(const struct attach *a, bool xml)
     printf(",size=%" PRIu64 ",share=on", a->bytes);
 }
 
-/* To the patched device everything is told that the guest may know, and where it may write. */
+/* The patched device is told all that the guest may know, and where the guest may write. */
 static void put_device(const struct attach *a)
 {
     const struct vmshm_section_entry *own = &a->sections[a->vm];
@@ -160,9 +160,9 @@ static int libvirt_xml(const struct ctl_command *self, int argc, char **argv)
            "    <entry>vmshm.vm-id=%u</entry>\n"
            "  </oemStrings>\n"
            "</sysinfo>\n"
-           "<!-- in <os>: show it to the guest -->\n"
+           "<!-- in <os>: make it visible to the guest -->\n"
            "<smbios mode='sysinfo'/>\n", a.vm);
-    /* libvirt's own element knows files directly below /dev/shm only, and the stock device. */
+    /* libvirt's own element supports only files directly below /dev/shm, and only the stock device. */
     if (!a.patched && 0 == strncmp(a.path, shm, sizeof shm - 1) && NULL == strchr(name, '/')) {
         printf("<!-- in <devices>: the segment (libvirt 2.5.0 or later) -->\n<shmem name='");
         put_path(name, false, true);
@@ -171,8 +171,8 @@ static int libvirt_xml(const struct ctl_command *self, int argc, char **argv)
         return CTL_OK;
     }
     printf("<!-- last in <domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>: the "
-           "segment;\n     libvirt's <shmem> can name neither a file that is not below /dev/shm nor "
-           "the patched\n     device's properties; AppArmor or SELinux must allow QEMU the file -->\n"
+           "segment;\n     libvirt's <shmem> supports neither files outside /dev/shm nor the properties of the "
+           "patched\n     device; AppArmor or SELinux must allow QEMU to open the file -->\n"
            "<qemu:commandline>\n"
            "  <qemu:arg value='-object'/>\n"
            "  <qemu:arg value='");
@@ -184,21 +184,21 @@ static int libvirt_xml(const struct ctl_command *self, int argc, char **argv)
 }
 
 const struct ctl_command ctl_qemu_args = {
-    "qemu-args", "print QEMU's arguments that attach a segment to a VM",
+    "qemu-args", "print the QEMU arguments that attach a segment to a VM",
     "qemu-args --vm N [--patched] PATH\n"
-    "Print the arguments for QEMU that attach the segment and tell the VM its id, one per line.\n\n"
+    "Print the QEMU arguments that attach the segment and tell the VM its id, one per line.\n\n"
     "  --vm N     the VM's id\n"
-    "  --patched  for the device of ivshmem-patch/: tells it the VM's id and section, and keeps the VM\n"
-    "             from writing elsewhere\n",
+    "  --patched  for the device of ivshmem-patch/: passes it the VM's id and section, and keeps the VM\n"
+    "             from writing outside its section\n",
     qemu_args
 };
 
 const struct ctl_command ctl_libvirt_xml = {
-    "libvirt-xml", "print libvirt's XML that attaches a segment to a VM",
+    "libvirt-xml", "print the libvirt XML that attaches a segment to a VM",
     "libvirt-xml --vm N [--patched] PATH\n"
     "Print the XML for a libvirt domain that attaches the segment and tells the VM its id.\n\n"
     "  --vm N     the VM's id\n"
-    "  --patched  for the device of ivshmem-patch/: tells it the VM's id and section, and keeps the VM\n"
-    "             from writing elsewhere\n",
+    "  --patched  for the device of ivshmem-patch/: passes it the VM's id and section, and keeps the VM\n"
+    "             from writing outside its section\n",
     libvirt_xml
 };

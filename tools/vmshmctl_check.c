@@ -14,7 +14,7 @@
 
 #include "vmshm_provider.h"
 
-/* One look at it all. CTL_USAGE: it cannot be read. */
+/* Check everything once. Returns CTL_USAGE if the segment cannot be read. */
 static int look(struct vmshm_segment *s, uint64_t available, struct ctl_problems *p)
 {
     _Alignas(8) uint8_t image[VMSHM_CHECKED_BYTES];
@@ -65,14 +65,13 @@ static int look(struct vmshm_segment *s, uint64_t available, struct ctl_problems
         ctl_view_free(&view[vm]);
     }
     if (p->no_memory) {
-        fputs("vmshmctl: check: out of memory\n  Nothing to do about the segment.\n", stderr);
+        fputs("vmshmctl: check: out of memory\n  This is not a problem of the segment.\n", stderr);
         status = CTL_USAGE;
     }
     return status;
 }
 
-/* As vmshm_segment_open, but for a segment with a header that may be wrong: nothing in it is
- * believed here. */
+/* Like vmshm_segment_open, but for a segment whose header may be damaged: nothing in it is relied on. */
 static int open_raw(const char *path, struct vmshm_segment *s, uint64_t *available)
 {
     struct vmshm_error e;
@@ -84,7 +83,7 @@ static int open_raw(const char *path, struct vmshm_segment *s, uint64_t *availab
         return CTL_USAGE;
     }
     if (0 != strcmp(s->provider, "file")) {
-        /* A device cannot be read but only mapped, and only its header tells how far. */
+        /* A device can only be mapped, not read, and only its header says how large it is. */
         if (VMSHM_OK != vmshm_segment_open(path, s, &e)) {
             printf("header.%s: %s ; %s\n", e.field, e.detail, vmshm_error_remedy(e.code));
             return VMSHM_ERR_ABSENT == e.code || VMSHM_ERR_PERMISSION == e.code
@@ -100,7 +99,7 @@ static int open_raw(const char *path, struct vmshm_segment *s, uint64_t *availab
         if (*available >= VMSHM_CHECKED_BYTES) {
             return CTL_OK;
         }
-        printf("header: the file has %" PRIu64 " bytes, a header alone needs %u ; %s\n",
+        printf("header: the file has %" PRIu64 " bytes, the header alone needs %u ; %s\n",
                *available, VMSHM_CHECKED_BYTES, ctl_check_recreate);
         vmshm_segment_close(s);
         return CTL_FAILED;
@@ -154,9 +153,9 @@ static int check(const struct ctl_command *self, int argc, char **argv)
 }
 
 const struct ctl_command ctl_check = {
-    "check", "look for damage in a segment",
+    "check", "check a segment for damage",
     "check PATH\n"
     "Check every field of the header and of all sections. Prints one line per problem:\n"
-    "FIELD: WHAT ; REMEDY. Exit status: 0 none, 1 problems, 2 the segment cannot be read.\n",
+    "FIELD: WHAT ; REMEDY. Exit status: 0 no problem, 1 problems, 2 the segment cannot be read.\n",
     check
 };

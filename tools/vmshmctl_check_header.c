@@ -4,7 +4,6 @@
 
 #include <inttypes.h>
 
-/* Returns whether the numbers of VMs, processes and windows can be worked with. */
 bool ctl_check_header(struct ctl_problems *p, const struct vmshm_header *h, const uint8_t *image,
                       uint64_t available)
 {
@@ -18,7 +17,7 @@ bool ctl_check_header(struct ctl_problems *p, const struct vmshm_header *h, cons
         return false;
     }
     if (sum != h->checksum) {
-        ctl_problem(p, "header.checksum", ctl_check_recreate, "0x%016" PRIx64 " stands there, the content gives "
+        ctl_problem(p, "header.checksum", ctl_check_recreate, "it is 0x%016" PRIx64 ", the content gives "
                     "0x%016" PRIx64, h->checksum, sum);
     }
     if (h->total_bytes > available) {
@@ -27,7 +26,7 @@ bool ctl_check_header(struct ctl_problems *p, const struct vmshm_header *h, cons
         usable = false;
     } else if (UINT64_MAX != available && h->total_bytes < available) {
         ctl_problem(p, "header.total_bytes", ctl_check_recreate, "%" PRIu64 " bytes, the file has %" PRIu64
-                    ": a VM attached with another size than the file's does not find the segment",
+                    ": a VM whose device has another size than the file does not find the segment",
                     h->total_bytes, available);
     }
     if (h->page_bytes < 4096 || 0 != (h->page_bytes & (h->page_bytes - 1))) {
@@ -52,7 +51,6 @@ bool ctl_check_header(struct ctl_problems *p, const struct vmshm_header *h, cons
     return usable;
 }
 
-/* Returns whether the section's place in the segment can be worked with. */
 bool ctl_check_entry(struct ctl_problems *p, const struct vmshm_segment *s, uint32_t vm,
                      uint64_t *end)
 {
@@ -73,7 +71,7 @@ bool ctl_check_entry(struct ctl_problems *p, const struct vmshm_segment *s, uint
                     VMSHM_ALIGN_BYTES);
     }
     if (entry->offset < *end) {
-        ctl_problem(p, field, ctl_check_recreate, "%" PRIu64 " lies before %" PRIu64 ", where what precedes it "
+        ctl_problem(p, field, ctl_check_recreate, "%" PRIu64 " is below %" PRIu64 ", where what precedes it "
                     "ends: they overlap", entry->offset, *end);
     }
     snprintf(field, sizeof field, "header.section[%u].length", vm);
@@ -84,7 +82,7 @@ bool ctl_check_entry(struct ctl_problems *p, const struct vmshm_segment *s, uint
         *end = entry->offset + entry->length;
     }
     if (0 != entry->length % VMSHM_ALIGN_BYTES || entry->length < heap + VMSHM_GRANULE_BYTES) {
-        ctl_problem(p, field, ctl_check_recreate, "%" PRIu64 " is not a multiple of %" PRIu64 " with room for "
+        ctl_problem(p, field, ctl_check_recreate, "%" PRIu64 " is not a multiple of %" PRIu64 " that has room for "
                     "tables of %" PRIu64 " bytes", entry->length, VMSHM_ALIGN_BYTES, heap);
     }
     snprintf(field, sizeof field, "header.section[%u].open_offset", vm);

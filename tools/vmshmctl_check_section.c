@@ -18,7 +18,7 @@ void ctl_check_section(const struct ctl_checked *c, uint32_t vm)
 
         snprintf(field, sizeof field, "mark[%u].mark", vm);
         snprintf(mark_remedy, sizeof mark_remedy, "`vmshmctl mark-vm --vm %u`", vm);
-        ctl_problem(c->p, field, mark_remedy, "%u is no mark", c->view[vm].mark.mark);
+        ctl_problem(c->p, field, mark_remedy, "%u is not a valid mark", c->view[vm].mark.mark);
     }
     if (!set_up && 0 != section->magic) {
         snprintf(field, sizeof field, "section[%u].magic", vm);
@@ -27,9 +27,9 @@ void ctl_check_section(const struct ctl_checked *c, uint32_t vm)
     }
     snprintf(field, sizeof field, "section[%u].state", vm);
     if (section->state > VMSHM_SECTION_LEAVING) {
-        ctl_problem(c->p, field, remedy, "%u is no state", section->state);
+        ctl_problem(c->p, field, remedy, "%u is not a valid state", section->state);
     } else if (set_up != (VMSHM_SECTION_NEVER != section->state)) {
-        ctl_problem(c->p, field, remedy, "%u does not go with a section that is%s set up",
+        ctl_problem(c->p, field, remedy, "%u does not fit a section that is%s set up",
                     section->state, set_up ? "" : " not");
     }
     if (set_up && section->vm_id != vm) {
@@ -63,12 +63,12 @@ void ctl_check_proc(const struct ctl_checked *c, uint32_t vm, uint32_t slot)
     ctl_reset_remedy(vm, remedy);
     if (proc->state > VMSHM_PROC_DEAD) {
         snprintf(field, sizeof field, "section[%u].process[%u].state", vm, slot);
-        ctl_problem(c->p, field, remedy, "%u is no state", proc->state);
+        ctl_problem(c->p, field, remedy, "%u is not a valid state", proc->state);
     }
     if (VMSHM_PROC_LIVE != proc->state) {
         if (!ctl_all_zero((const uint8_t *) v->readers + slot * row_bytes, row_bytes)) {
             snprintf(field, sizeof field, "section[%u].reader[%u]", vm, slot);
-            ctl_problem(c->p, field, remedy, "process slot %u is not live but lists windows it reads: "
+            ctl_problem(c->p, field, remedy, "process slot %u is not live, but windows are listed as read by it: "
                         "their memory is never reused", slot);
         }
         return;
@@ -79,7 +79,8 @@ void ctl_check_proc(const struct ctl_checked *c, uint32_t vm, uint32_t slot)
     }
     if (0 == proc->nonce) {
         snprintf(field, sizeof field, "section[%u].process[%u].nonce", vm, slot);
-        ctl_problem(c->p, field, remedy, "0 in a live process: no peer can prove that it is there");
+        ctl_problem(c->p, field, remedy, "it is 0 in a live process: no peer can verify that "
+                    "the process shares this memory");
     }
     snprintf(field, sizeof field, "section[%u].process[%u].window", vm, slot);
     if (UINT32_MAX == proc->window) {
@@ -97,7 +98,7 @@ void ctl_check_proc(const struct ctl_checked *c, uint32_t vm, uint32_t slot)
             if (VMSHM_WINDOW_EMPTY == c->view[of].windows[i].state
                 && ctl_view_reads(v, h, slot, of, i)) {
                 snprintf(field, sizeof field, "section[%u].reader[%u]", vm, slot);
-                ctl_problem(c->p, field, remedy, "it lists window %u of VM %u, which is empty", i, of);
+                ctl_problem(c->p, field, remedy, "it lists window %u of VM %u, which does not exist", i, of);
             }
         }
     }

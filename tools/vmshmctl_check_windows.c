@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmshmctl check: the windows of a section, each for itself and whether any two overlap. */
+/* vmshmctl check: the windows of a section, each on its own, and whether any two overlap. */
 #include "vmshmctl.h"
 
 #include <inttypes.h>
@@ -19,7 +19,7 @@ void ctl_check_window(const struct ctl_checked *c, uint32_t vm, uint32_t i)
     }
     if (w->state > VMSHM_WINDOW_QUARANTINE) {
         snprintf(field, sizeof field, "section[%u].window[%u].state", vm, i);
-        ctl_problem(c->p, field, remedy, "%u is no state", w->state);
+        ctl_problem(c->p, field, remedy, "%u is not a valid state", w->state);
         return;
     }
     snprintf(field, sizeof field, "section[%u].window[%u].offset", vm, i);
@@ -37,7 +37,7 @@ void ctl_check_window(const struct ctl_checked *c, uint32_t vm, uint32_t i)
     }
     snprintf(field, sizeof field, "section[%u].window[%u].kind", vm, i);
     if (w->kind > VMSHM_KIND_OPEN) {
-        ctl_problem(c->p, field, remedy, "%u is no kind", w->kind);
+        ctl_problem(c->p, field, remedy, "%u is not a valid kind", w->kind);
     } else if (ctl_window_in_heap(c->s, vm, w)) {
         const uint64_t border = entry->offset + entry->open_offset;
 
@@ -53,7 +53,7 @@ void ctl_check_window(const struct ctl_checked *c, uint32_t vm, uint32_t i)
     } else if (w->offset >= entry->offset + heap && w->offset < entry->offset + entry->length
                && 0 != w->length) {
         snprintf(field, sizeof field, "section[%u].window[%u].length", vm, i);
-        ctl_problem(c->p, field, remedy, "%" PRIu64 " bytes reach beyond the section's end", w->length);
+        ctl_problem(c->p, field, remedy, "%" PRIu64 " bytes extend beyond the end of the section", w->length);
     }
     snprintf(field, sizeof field, "section[%u].window[%u].proc", vm, i);
     if (w->proc >= c->s->header.procs) {
@@ -63,7 +63,7 @@ void ctl_check_window(const struct ctl_checked *c, uint32_t vm, uint32_t i)
         ctl_problem(c->p, field, remedy, "a live window of process %u, which is not live", w->proc);
     } else if (VMSHM_WINDOW_LIVE == w->state && w->uid != v->procs[w->proc].uid) {
         snprintf(field, sizeof field, "section[%u].window[%u].uid", vm, i);
-        ctl_problem(c->p, field, remedy, "%u, its process %u has uid %u", w->uid, w->proc,
+        ctl_problem(c->p, field, remedy, "it is %u, but process %u, the owner, has uid %u", w->uid, w->proc,
                     v->procs[w->proc].uid);
     }
 }
@@ -97,8 +97,8 @@ void ctl_check_overlaps(const struct ctl_checked *c, uint32_t vm)
 
         if (w->offset < before->offset + before->length) {
             snprintf(field, sizeof field, "section[%u].window[%u].offset", vm, order[k]);
-            ctl_problem(c->p, field, ctl_reset_remedy(vm, remedy), "0x%" PRIx64 " lies in window %u, "
-                        "[0x%" PRIx64 ", +%" PRIu64 "): two owners write the same memory", w->offset,
+            ctl_problem(c->p, field, ctl_reset_remedy(vm, remedy), "0x%" PRIx64 " is inside window %u, "
+                        "[0x%" PRIx64 ", +%" PRIu64 "): two owners would write to the same memory", w->offset,
                         order[last], before->offset, before->length);
         }
         if (w->offset + w->length > before->offset + before->length) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmshmctl create: lay out a segment and make its file. */
+/* vmshmctl create: lay out a segment and create its file. */
 #include "vmshmctl.h"
 
 #include <errno.h>
@@ -11,9 +11,9 @@ static const char *remedy_for_new(const struct vmshm_error *e)
 {
     switch (e->code) {
     case VMSHM_ERR_FULL:
-        return "Make the segment smaller, free or add memory (a tmpfs grows with "
+        return "Make the segment smaller, free or add memory (enlarge a tmpfs with "
                "`mount -o remount,size=...`, hugetlbfs with vm.nr_hugepages), or give "
-               "--sparse: then a full file system later kills processes with SIGBUS.";
+               "--sparse: processes are then killed by SIGBUS if the file system is full later.";
     case VMSHM_ERR_SYSTEM:
         return "Nothing was created.";
     default:
@@ -54,7 +54,7 @@ static int create(const struct ctl_command *self, int argc, char **argv)
     }
     if (VMSHM_OK != ctl_create_find_page(&p, &e)) {
         return ctl_fail(&e, VMSHM_ERR_ABSENT == e.code
-                        ? "Make the directory first; /dev/shm or a hugetlbfs mount is the place."
+                        ? "Make the directory first, in /dev/shm or on a hugetlbfs mount."
                         : NULL);
     }
     status = ctl_create_sections(self, &p);
@@ -68,23 +68,23 @@ static int create(const struct ctl_command *self, int argc, char **argv)
 }
 
 const struct ctl_command ctl_create = {
-    "create", "make a segment",
+    "create", "create a segment",
     "create [OPTIONS] PATH\n"
-    "Make a segment: a file on tmpfs (/dev/shm) or hugetlbfs that VMs attach.\n\n"
-    "  --vms N              sections, VM ids 0 .. N-1 (2)\n"
-    "  --size SIZE          of the whole, a power of two (1G)\n"
-    "  --section-size SIZE  of every section; without --size the whole follows from it\n"
-    "  --section VM:SIZE    of one section; the others share the rest equally\n"
-    "  --open PERCENT%|SIZE part of each section that peers may write (none)\n"
+    "Create a segment: a file on tmpfs (/dev/shm) or hugetlbfs that is attached to VMs.\n\n"
+    "  --vms N              number of sections; VM ids are 0 .. N-1 (2)\n"
+    "  --size SIZE          total size, a power of two (1G)\n"
+    "  --section-size SIZE  size of every section; without --size it determines the total\n"
+    "  --section VM:SIZE    size of one section; the others share the rest equally\n"
+    "  --open PERCENT%|SIZE part of each section that peers may write to (none)\n"
     "  --procs N            processes per VM (256)\n"
     "  --windows N          windows per VM, a multiple of 64 (1024)\n"
-    "  --numa VM:NODE       bind a section's memory to a host NUMA node; repeat per VM\n"
+    "  --numa VM:NODE       bind a section's memory to a host NUMA node; may be repeated\n"
     "  --numa auto          spread the sections over the host's NUMA nodes in order\n"
     "  --mode MODE          permissions of the file (0660)\n"
-    "  --group GROUP        group of the file (vmshm, if there is one)\n"
-    "  --sparse             do not take the memory now\n"
-    "  --any-size           not a power of two: containers and User-Mode Linux only\n"
-    "  --force              make an existing segment anew, in place and of the same size\n"
-    "SIZE is in bytes or with K, M, G, T (binary).\n",
+    "  --group GROUP        group of the file (vmshm, if it exists)\n"
+    "  --sparse             do not allocate the memory now\n"
+    "  --any-size           allow other sizes: for containers and User-Mode Linux only\n"
+    "  --force              create an existing segment again, in place and of the same size\n"
+    "SIZE is in bytes, or has a suffix K, M, G or T (powers of 1024).\n",
     create
 };

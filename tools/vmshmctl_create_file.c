@@ -30,7 +30,7 @@ static int set_access(const struct ctl_plan *p, int fd, struct vmshm_error *e)
     /* The default group is a convenience: if it does not exist, or the caller may not give files to it, the file
      * keeps the caller's group. */
     if (NULL != group && 0 != fchown(fd, (uid_t) -1, group->gr_gid) && NULL != p->group) {
-        return vmshm_fail_errno(e, p->path, "--group", "giving the file to the group");
+        return vmshm_fail_errno(e, p->path, "--group", "changing the group of the file");
     }
     if (0 != fchmod(fd, p->mode)) {
         return vmshm_fail_errno(e, p->path, "--mode", "chmod");
@@ -69,7 +69,7 @@ int ctl_create_new(struct ctl_plan *p, struct vmshm_error *e)
     }
     fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0) {
-        return vmshm_fail_errno(e, p->path, "PATH", "making a file in its directory");
+        return vmshm_fail_errno(e, p->path, "PATH", "creating a file in its directory");
     }
     if (0 != ftruncate(fd, (off_t) p->total)) {
         rc = vmshm_fail_errno(e, p->path, "--size", "ftruncate");
@@ -81,7 +81,7 @@ int ctl_create_new(struct ctl_plan *p, struct vmshm_error *e)
     }
     if (VMSHM_OK == rc
         && 0 != renameat2(AT_FDCWD, temporary, AT_FDCWD, p->path, RENAME_NOREPLACE)) {
-        rc = vmshm_fail_errno(e, p->path, "PATH", "giving the finished file its name");
+        rc = vmshm_fail_errno(e, p->path, "PATH", "renaming the finished file");
     }
     if (VMSHM_OK != rc) {
         unlink(temporary);
@@ -126,20 +126,20 @@ static int refuse(const struct ctl_plan *p, enum content content, uint32_t vm)
     struct vmshm_error e;
 
     if (CTL_VM_UNSET != vm) {
-        vmshm_fail(&e, VMSHM_ERR_FIELD, p->path, "PATH", "a segment is there and VM %u runs "
+        vmshm_fail(&e, VMSHM_ERR_FIELD, p->path, "PATH", "it is a segment, and VM %u runs "
                    "jobs in it", vm);
-        ctl_fail(&e, "Wait until the jobs have ended; --force breaks them.");
+        ctl_fail(&e, "Wait until the jobs have ended; --force makes them fail.");
         return CTL_IN_USE;
     }
     vmshm_fail(&e, VMSHM_ERR_FIELD, p->path, "PATH", "%s", CONTENT_SEGMENT == content
-               ? "a segment is there already; no heartbeat moves in it"
+               ? "a segment is there already; no VM runs jobs in it"
                : "a file is there already");
-    ctl_fail(&e, "Use --force to make it anew in place (VMs that have it attached keep it), "
-             "or `vmshmctl destroy` first.");
+    ctl_fail(&e, "Use --force to create it again in place (VMs that have it attached keep it), "
+             "or run `vmshmctl destroy` first.");
     return CTL_IN_USE;
 }
 
-/* Header and tables go, and everything that jobs left behind; the inode stays. */
+/* Clear the header, the tables and everything that jobs left behind; the inode stays the same. */
 static int refill(struct ctl_plan *p, int fd, off_t bytes)
 {
     struct vmshm_error e;
@@ -163,14 +163,14 @@ int ctl_create_in_place(struct ctl_plan *p, int fd)
 
     if (0 != fstat(fd, &st) || !S_ISREG(st.st_mode)) {
         vmshm_fail(&e, VMSHM_ERR_FIELD, p->path, "PATH", "it is not a regular file");
-        return ctl_fail(&e, "Name a file on tmpfs or hugetlbfs; the segment is made on the host, "
-                        "guests only attach it.");
+        return ctl_fail(&e, "Give the path of a file on tmpfs or hugetlbfs. Segments are created on the host, "
+                        "not in a guest.");
     }
     if (CONTENT_FOREIGN == content) {
         vmshm_fail(&e, VMSHM_ERR_MAGIC, p->path, "PATH", "the file holds something that is not a "
                    "vmshm segment");
         return ctl_fail(&e, "Nothing was changed. Choose another path, or remove the file yourself "
-                        "if nobody needs it.");
+                        "if it is not needed.");
     }
     vm = CONTENT_SEGMENT == content ? beating_vm(p->path) : CTL_VM_UNSET;
     /* QEMU creates a missing file itself, full of zeros: that one may be filled. */
@@ -179,13 +179,13 @@ int ctl_create_in_place(struct ctl_plan *p, int fd)
     }
     if ((uint64_t) st.st_size != p->total) {
         vmshm_fail(&e, VMSHM_ERR_SHORT, p->path, "--size", "the file has %" PRIu64 " bytes, the "
-                   "new segment %" PRIu64 ": a VM that has it attached cannot follow a new size",
+                   "new segment %" PRIu64 ": a VM that has the file attached cannot change its size",
                    (uint64_t) st.st_size, p->total);
         return ctl_fail(&e, "Give the same --size; or switch off the VMs, `vmshmctl destroy` it, "
                         "create it, and attach it again.");
     }
     if (CTL_VM_UNSET != vm) {
-        fprintf(stderr, "vmshmctl: %s: VM %u is running jobs in it; they break now (--force)\n",
+        fprintf(stderr, "vmshmctl: %s: VM %u is running jobs in it; they fail now (--force)\n",
                 p->path, vm);
     }
     return refill(p, fd, st.st_size);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The header of a new segment: what it says, and how it is written. */
+/* The header of a new segment: its content, and how it is written. */
 #include "vmshmctl.h"
 
 #include <string.h>

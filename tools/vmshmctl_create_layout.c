@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where the sections of a new segment lie, and how large the whole is. */
+/* The layout of a new segment: where its sections are, and its total size. */
 #include "vmshmctl.h"
 
 #include <inttypes.h>
@@ -24,7 +24,7 @@ int ctl_create_find_page(struct ctl_plan *p, struct vmshm_error *e)
         slash[slash == dir] = '\0';
     }
     if (0 != statfs(dir, &fs)) {
-        return vmshm_fail_errno(e, dir, "PATH", "looking at the directory");
+        return vmshm_fail_errno(e, dir, "PATH", "reading the file system of the directory");
     }
     p->page = HUGETLBFS_MAGIC == fs.f_type ? (uint64_t) fs.f_bsize
                                            : (uint64_t) sysconf(_SC_PAGESIZE);
@@ -63,20 +63,20 @@ static int place_open_half(const struct ctl_command *self, const struct ctl_plan
         }
         open = (length - heap) / 100 * percent;
     } else if (!ctl_parse_size(p->open, &open) || open > length - heap) {
-        return ctl_usage_error(self, "--open", "Give a share such as 25%, or a smaller size.",
-                               "'%s' is not a part of a section's %" PRIu64 " bytes of heap",
+        return ctl_usage_error(self, "--open", "Give a percentage such as 25%, or a smaller size.",
+                               "'%s' is not a part of a section's heap of %" PRIu64 " bytes",
                                p->open, length - heap);
     }
     *open_offset = (length - open) & ~(align - 1);
     if (*open_offset < heap + VMSHM_ALIGN_BYTES) {
-        return ctl_usage_error(self, "--open", "Give a smaller share or size.", "'%s' leaves less than 2M of a section "
-                               "of %" PRIu64 " bytes for what peers only read, without which nobody can join",
+        return ctl_usage_error(self, "--open", "Give a smaller percentage or size.", "'%s' leaves less than 2M of a "
+                               "section of %" PRIu64 " bytes for private windows, which every process needs",
                                p->open, length);
     }
     return CTL_OK;
 }
 
-/* Check the lengths that were asked for; *named is their sum, *unnamed the number of sections without one. */
+/* Check the lengths that were given; *named is their sum, *unnamed the number of sections without one. */
 static int sum_up_lengths(const struct ctl_command *self, struct ctl_plan *p, uint64_t align, uint64_t *named,
                           uint32_t *unnamed)
 {
@@ -88,12 +88,12 @@ static int sum_up_lengths(const struct ctl_command *self, struct ctl_plan *p, ui
             p->section[vm] = p->section_all;
         }
         if (p->section[vm] > UINT64_MAX / 256) {
-            return ctl_usage_error(self, "--section", NULL, "VM %u: no memory is that large", vm);
+            return ctl_usage_error(self, "--section", NULL, "VM %u: the size is too large", vm);
         }
         if (0 != p->section[vm] % align) {
             return ctl_usage_error(self, "--section", NULL, "VM %u: %" PRIu64 " bytes are not a "
-                                   "multiple of %s (sections lie on whole pages of this file "
-                                   "system, 2M at least)", vm, p->section[vm],
+                                   "multiple of %s (a section consists of whole pages of this file "
+                                   "system, and of multiples of 2M)", vm, p->section[vm],
                                    ctl_size_text(align, text));
         }
         *named += p->section[vm];
@@ -109,14 +109,14 @@ static int no_power_of_two(uint64_t total)
     ctl_size_text(power_of_two_above(total) / 2, a);
     ctl_size_text(power_of_two_above(total), b);
     fprintf(stderr, "vmshmctl: create: --size: %" PRIu64 " bytes are not a power of two, and "
-            "QEMU refuses such a PCI memory bar\n"
-            "  Give --size %s or --size %s; or --any-size if no QEMU will attach it "
-            "(containers, User-Mode Linux).\n", total, a, b);
+            "QEMU refuses a PCI memory BAR of such a size\n"
+            "  Give --size %s or --size %s; or --any-size if it will not be attached "
+            "to QEMU (containers, User-Mode Linux).\n", total, a, b);
     return CTL_USAGE;
 }
 
-/* Choose the size of the whole if none was asked for, and check it. `used`: bytes of the header and of the sections
- * whose length is known. */
+/* Choose the total size if none was given, and check it. `used`: bytes of the header and of the sections whose length
+ * is known. */
 static int choose_total(const struct ctl_command *self, struct ctl_plan *p, uint64_t used, uint32_t unnamed)
 {
     char text[32];
@@ -152,7 +152,7 @@ static int place_section(const struct ctl_command *self, struct ctl_plan *p, uin
     if (entry->length < least || *at > p->total) {
         ctl_size_text(entry->length, a);
         return ctl_usage_error(self, "--size", "Raise --size, or lower --vms, --procs, "
-                               "--windows or the sections' sizes.", "VM %u gets %s of %"
+                               "--windows or the sizes of the sections.", "VM %u gets %s of %"
                                PRIu64 " bytes; its tables alone need %s", vm, a, p->total,
                                ctl_size_text(least, b));
     }

@@ -60,7 +60,7 @@ int ctl_create_allocate(const struct ctl_plan *p, int fd, struct vmshm_error *e)
         return VMSHM_OK;
     }
     if (0 != fstat(fd, &st) || 0 != fstatvfs(fd, &fs)) {
-        return vmshm_fail_errno(e, p->path, "--size", "looking at the file system");
+        return vmshm_fail_errno(e, p->path, "--size", "reading the file system");
     }
     held = (uint64_t) st.st_blocks * 512;
     wanted = p->total > held ? p->total - held : 0;
@@ -75,8 +75,8 @@ int ctl_create_allocate(const struct ctl_plan *p, int fd, struct vmshm_error *e)
     if (0 != fallocate(fd, 0, 0, (off_t) p->total)) {
         if (ENOSPC == errno && UINT64_MAX == room) {
             return vmshm_fail(e, VMSHM_ERR_FULL, p->path, "--size", "the segment needs %" PRIu64
-                              " bytes, its file system finds no %" PRIu64 " pages of %" PRIu64
-                              " bytes", wanted, wanted / p->page, p->page);
+                              " bytes, its file system does not have %" PRIu64 " free pages of"
+                              " %" PRIu64 " bytes", wanted, wanted / p->page, p->page);
         }
         if (ENOSPC == errno) {
             return no_room(p->path, wanted, room, "its file system", e);

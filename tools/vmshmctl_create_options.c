@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The options of vmshmctl create, each checked for itself; vmshmctl_create_layout.c sees whether they fit together. */
+/* The options of vmshmctl create, each checked on its own; whether they fit together: vmshmctl_create_layout.c. */
 #include "vmshmctl.h"
 
 #include "vmshm_provider.h"
@@ -17,11 +17,12 @@ static int new_path(const struct ctl_command *self, int argc, char **argv, const
         return status;
     }
     if (strlen(*path) > most) {
-        return ctl_usage_error(self, "PATH", NULL, "it is longer than %zu bytes, so nobody could open it", most);
+        return ctl_usage_error(self, "PATH", NULL, "it is longer than %zu bytes, so the segment could not be opened",
+                               most);
     }
     if (vmshm_provider_is_name(*path)) {
-        return ctl_usage_error(self, "PATH", "Give the file's directory, too: ./NAME.",
-                               "where a segment is looked for '%s' is no file but %s", *path,
+        return ctl_usage_error(self, "PATH", "To make a file of this name, give its directory, too: ./NAME.",
+                               "as the name of a segment, '%s' means %s", *path,
                                0 == strcmp(*path, "auto") ? "any device" : "a device or a segment's UUID");
     }
     return CTL_OK;
@@ -57,7 +58,7 @@ static int set_windows(const struct ctl_command *self, const char *text, struct 
 static int set_size(const struct ctl_command *self, const char *option, const char *text, uint64_t *bytes)
 {
     if (!ctl_parse_size(text, bytes) || 0 == *bytes) {
-        return ctl_usage_error(self, option, "Give a number of bytes, or one with K, M, G or T: 512M.",
+        return ctl_usage_error(self, option, "Give a number of bytes, or a number with K, M, G or T, such as 512M.",
                                "'%s' is not a size", text);
     }
     return CTL_OK;
@@ -70,7 +71,7 @@ static int set_section(const struct ctl_command *self, const char *text, struct 
 
     if (!ctl_parse_indexed(text, &vm, &rest) || vm >= VMSHM_MAX_VMS || !ctl_parse_size(rest, &p->section[vm])
         || 0 == p->section[vm]) {
-        return ctl_usage_error(self, "--section", "Write it as in --section 1:512M.", "'%s' is not VM:SIZE", text);
+        return ctl_usage_error(self, "--section", "Example: --section 1:512M", "'%s' is not VM:SIZE", text);
     }
     return CTL_OK;
 }
@@ -86,7 +87,7 @@ static int set_numa(const struct ctl_command *self, const char *text, struct ctl
         }
     } else if (!ctl_parse_indexed(text, &vm, &rest) || vm >= VMSHM_MAX_VMS || !ctl_parse_u32(rest, &p->numa[vm])
                || p->numa[vm] >= CTL_NUMA_AUTO) {
-        return ctl_usage_error(self, "--numa", "Write it as in --numa 1:0, or --numa auto.", "'%s' is not VM:NODE",
+        return ctl_usage_error(self, "--numa", "Examples: --numa 1:0, --numa auto", "'%s' is not VM:NODE",
                                text);
     }
     return CTL_OK;
@@ -156,8 +157,8 @@ static int check_vms(const struct ctl_command *self, const struct ctl_plan *p)
 {
     for (uint32_t vm = p->header.vms; vm < VMSHM_MAX_VMS; ++vm) {
         if (0 != p->section[vm] || p->numa[vm] < CTL_NUMA_AUTO) {
-            return ctl_usage_error(self, "--vms", "Raise --vms, or leave the VM out.",
-                                   "VM %u is named, but there are only VMs 0 to %u", vm, p->header.vms - 1);
+            return ctl_usage_error(self, "--vms", "Raise --vms, or leave out the option for this VM.",
+                                   "an option names VM %u, but there are only VMs 0 to %u", vm, p->header.vms - 1);
         }
     }
     return CTL_OK;

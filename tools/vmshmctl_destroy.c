@@ -2,9 +2,9 @@
 /*
  * vmshmctl destroy: remove a segment.
  *
- * The file is never cut: a VM that still has it mapped would die by SIGBUS. Its header is zeroed
- * and its memory is given back by punching a hole, so that a forgotten VM neither holds memory nor
- * starts jobs in a segment that has no name any more.
+ * The file is never truncated: a VM that still has it mapped would be killed by SIGBUS. Punching a hole zeroes its
+ * header and frees its memory, so that a VM that still has it attached neither holds memory nor starts jobs in a
+ * segment that no longer has a name.
  */
 #define _GNU_SOURCE
 #include "vmshmctl.h"
@@ -30,11 +30,11 @@ static int check_removable(const char *path, bool force)
         case VMSHM_ERR_VERSION:
         case VMSHM_ERR_CHECKSUM:
         case VMSHM_ERR_FIELD:
-            return force ? CTL_OK : ctl_fail(&e, "It looks like a damaged segment: with --force "
-                                             "it is removed all the same.");
+            return force ? CTL_OK : ctl_fail(&e, "It looks like a damaged segment: use --force "
+                                             "to remove it anyway.");
         case VMSHM_ERR_MAGIC:
-            return ctl_fail(&e, "This is not a vmshm segment and stays; remove it yourself if "
-                            "nobody needs it.");
+            return ctl_fail(&e, "This is not a vmshm segment and was not removed; remove it "
+                            "yourself if it is not needed.");
         default:
             return ctl_fail(&e, VMSHM_ERR_ABSENT == e.code ? "Nothing to destroy: check the path."
                                                            : NULL);
@@ -42,14 +42,14 @@ static int check_removable(const char *path, bool force)
     }
     if (0 != strcmp(s.provider, "file")) {
         vmshm_segment_close(&s);
-        vmshm_fail(&e, VMSHM_ERR_FIELD, path, "PATH", "it is a device, not the host's file");
+        vmshm_fail(&e, VMSHM_ERR_FIELD, path, "PATH", "it is a device, not a file of the host");
         return ctl_fail(&e, "Destroy the segment on the host, where its file is.");
     }
     vm = force ? CTL_VM_UNSET : ctl_watch(&s, CTL_VM_UNSET);
     vmshm_segment_close(&s);
     if (CTL_VM_UNSET != vm) {
         vmshm_fail(&e, VMSHM_ERR_FIELD, path, "heartbeat", "VM %u runs jobs in the segment", vm);
-        ctl_fail(&e, "Wait until the jobs have ended; --force breaks them.");
+        ctl_fail(&e, "Wait until the jobs have ended; --force makes them fail.");
         return CTL_IN_USE;
     }
     return CTL_OK;
@@ -90,8 +90,8 @@ static int destroy(const struct ctl_command *self, int argc, char **argv)
         vmshm_fail_errno(&e, path, "PATH", "removing the file");
         status = ctl_fail(&e, NULL);
     } else {
-        /* Punching whole pages zeroes the header, too. What has no holes is freed by its last
-         * user. */
+        /* Punching whole pages zeroes the header, too. Where the file system does not support holes, the memory is
+         * freed when the last user closes the file. */
         (void) fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, st.st_size);
     }
     if (fd >= 0) {
@@ -103,8 +103,8 @@ static int destroy(const struct ctl_command *self, int argc, char **argv)
 const struct ctl_command ctl_destroy = {
     "destroy", "remove a segment",
     "destroy [--force] PATH\n"
-    "Remove a segment and give its memory back. Refuses while a VM runs jobs in it.\n"
-    "VMs that still have it attached keep an empty memory until they are switched off.\n\n"
-    "  --force   even if jobs run in it (they break), even if its header is damaged\n",
+    "Remove a segment and free its memory. Refuses while a VM runs jobs in it.\n"
+    "VMs that still have it attached see zeros until they are switched off.\n\n"
+    "  --force   even if jobs run in it (they fail), even if its header is damaged\n",
     destroy
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the kernel module of this VM says about who has slots, windows and pages: its list in debugfs, for
- * root (guest-kmod/vmshm_debugfs.c). A line a thing: its kind, then NAME=VALUE.
+ * The list in debugfs in which the kernel module of this VM shows root who has slots, windows and pages
+ * (guest-kmod/vmshm_debugfs.c). Each line has the kind of an item, then NAME=VALUE pairs.
  */
 #include "vmshmctl.h"
 
@@ -30,11 +30,11 @@ void ctl_holders_text(const struct vmshm_segment *s)
     }
     list = holders_open(s, path, sizeof path);
     if (NULL == list) {
-        printf("\nWhat the kernel module holds is not shown: %s: %s. Only root can see it, where debugfs is "
+        printf("\nWhat the kernel module holds is not shown: %s: %s. Only root can read it, and debugfs must be "
                "mounted.\n", path, strerror(errno));
         return;
     }
-    printf("\nWhat the kernel module of this VM holds (of what is allowed):\n");
+    printf("\nWhat the kernel module of this VM holds (and the limits):\n");
     while (NULL != fgets(line, sizeof line, list)) {
         printf("  %s", line);
     }

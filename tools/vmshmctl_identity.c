@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmshmctl identity: in a guest, which segment is found and who this VM is. */
+/* vmshmctl identity: which segment is found in a guest, and which VM it is. */
 #include "vmshmctl.h"
 
 #include <inttypes.h>
@@ -78,11 +78,11 @@ static int identity(const struct ctl_command *self, int argc, char **argv)
 }
 
 const struct ctl_command ctl_identity = {
-    "identity", "in a guest: which segment is found, which VM this is",
+    "identity", "in a guest: show the segment and the id of this VM",
     "identity [--vm-id N] [PATH]\n"
-    "Tell which segment a process of this machine finds, which VM id it takes and from where.\n"
-    "The MCA parameters common_vmshm_segment and common_vmshm_vm_id are read as a job reads them: from the\n"
-    "environment and from Open MPI's parameter files. Run it as the user whose job is in question.\n\n"
+    "Show which segment a process on this machine finds, which VM id it uses, and where the id comes from.\n"
+    "The MCA parameters common_vmshm_segment and common_vmshm_vm_id are read as in a job: from the environment\n"
+    "and from Open MPI's parameter files. Run it as the user of the job.\n\n"
     "  --vm-id N   as if the MCA parameter common_vmshm_vm_id were N\n",
     identity
 };

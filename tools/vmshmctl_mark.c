@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* vmshmctl mark-vm: what the host knows about a VM, for the other VMs to read. */
+/* vmshmctl mark-vm: record what the host knows about a VM, for the other VMs to read. */
 #include "vmshmctl.h"
 
 #include <string.h>
@@ -17,8 +17,8 @@ static int set_mark(struct vmshm_segment *s, uint32_t vm, uint32_t mark, struct 
     entry = (struct vmshm_vm_mark *) (header + VMSHM_MARK_OFFSET) + vm;
     entry->changed_sec = (uint64_t) time(NULL);
     entry->changes += 1;
-    /* Who sees the mark sees what belongs to it; but the VM itself, when it joins, reads the count and
-     * then the mark, and must not find a new count with an old mark. */
+    /* Whoever sees the mark also sees the fields stored before it. The VM itself, when it joins, reads the count and
+     * then the mark, and must not find a new count with an old mark: hence the count is stored last. */
     __atomic_store_n(&entry->mark, mark, __ATOMIC_RELEASE);
     if (VMSHM_MARK_GONE == mark) {
         __atomic_store_n(&entry->gone, entry->gone + 1, __ATOMIC_RELEASE);
@@ -70,11 +70,11 @@ static int mark_vm(const struct ctl_command *self, int argc, char **argv)
 }
 
 const struct ctl_command ctl_mark_vm = {
-    "mark-vm", "tell the other VMs that one started or stopped",
+    "mark-vm", "tell the other VMs that a VM has started or stopped",
     "mark-vm --vm N up|gone|unknown PATH\n"
-    "Set the host's mark of a VM, as a libvirt hook does when the VM starts or stops. A VM marked\n"
-    "gone counts as dead at once: others give up its connections and reuse what it read. If it does run,\n"
-    "its processes lose the segment, and new ones get it when it is marked otherwise.\n\n"
+    "Set the host's mark of a VM, as a libvirt hook does when the VM starts or stops. A VM marked as\n"
+    "gone counts as dead at once: other VMs give up connections to it and reuse the memory it was reading.\n"
+    "If it is still running, its processes lose the segment; new ones get it when the mark is changed.\n\n"
     "  --vm N   the VM's id\n",
     mark_vm
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where the memory of a section lies, through hwloc. */
+/* The NUMA node of a section's memory, through hwloc. */
 #include "vmshmctl.h"
 
 #include <hwloc.h>
@@ -31,7 +31,7 @@ int ctl_numa_nth(uint32_t n, uint32_t *node, struct vmshm_error *e)
         obj = hwloc_get_obj_by_type(topology, HWLOC_OBJ_NUMANODE, n % (uint32_t) nodes);
     }
     if (NULL == obj) {
-        rc = vmshm_fail(e, VMSHM_ERR_SYSTEM, "hwloc", "--numa", "hwloc finds no NUMA node");
+        rc = vmshm_fail(e, VMSHM_ERR_SYSTEM, "hwloc", "--numa", "hwloc found no NUMA node");
     } else {
         *node = obj->os_index;
     }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * MCA parameters as a process of a job would have them, without Open MPI: its environment and its files.
- * What comes first counts: openmpi-mca-params-override.conf of the system, OMPI_MCA_<name>, and of the
- * files in OMPI_MCA_mca_base_param_files the earlier one; that is ~/.openmpi/mca-params.conf and the
- * system's openmpi-mca-params.conf unless it is set, and "none" is none at all. The system's lie where Open MPI
- * was installed to, or in OPAL_SYSCONFDIR. See mca_base_var.c, mca_base_parse_paramfile.c and keyval_lex.l of
- * Open MPI 4.1. Read otherwise: a comment in the middle of a line, a byte order mark, ":~/" within a value, several
- * -mca in a line or quotes behind it. Not heeded: OPAL_PREFIX, OMPI_MCA_mca_base_envar_file_prefix.
+ * MCA parameters as a process of a job would get them from its environment and its files, read without Open MPI.
+ * The first source that sets a parameter wins: the system's openmpi-mca-params-override.conf, then OMPI_MCA_<name>,
+ * then the files listed in OMPI_MCA_mca_base_param_files in their order. If that variable is not set, the files are
+ * ~/.openmpi/mca-params.conf and the system's openmpi-mca-params.conf; if it is "none", no file is read. The system's
+ * files are in etc of the Open MPI installation, or in OPAL_SYSCONFDIR. See mca_base_var.c, mca_base_parse_paramfile.c
+ * and keyval_lex.l of Open MPI 4.1. Differences: a comment in the middle of a line, a byte order mark, ":~/" within a
+ * value, and several -mca in a line or quotes after it are read differently; OPAL_PREFIX and
+ * OMPI_MCA_mca_base_envar_file_prefix are ignored.
  */
 #include "vmshmctl.h"
 
@@ -22,7 +23,7 @@ static const char *home(void)
     return NULL == dir ? "" : dir;
 }
 
-/* As Open MPI takes it: "~/" in front is the user's directory. */
+/* As in Open MPI, a leading "~/" is the home directory. */
 static void copy_value(char *to, size_t room, const char *from)
 {
     const bool in_home = 0 == strncmp(from, "~/", 2);
@@ -30,7 +31,7 @@ static void copy_value(char *to, size_t room, const char *from)
     snprintf(to, room, "%s%s", in_home ? home() : "", in_home ? from + 1 : from);
 }
 
-/* As Open MPI does: a carriage return is a part of the value. */
+/* As in Open MPI, a carriage return is part of the value. */
 static bool is_blank(char c)
 {
     return NULL != memchr(" \t\f\v\n", c, 5);
@@ -49,8 +50,8 @@ static char *strip(char *text)
     return text;
 }
 
-/* The line without the comments that Open MPI knows: lines that begin with # or //, and C's, which may go on in the
- * next line. A value ends with its line, whatever stands in it. */
+/* The line without the comments that Open MPI knows: lines that begin with # or //, and C comments, which may
+ * continue on the next line. A value extends to the end of its line, whatever it contains. */
 static char *without_comments(char *line, bool *in_comment)
 {
     for (;;) {
@@ -67,7 +68,7 @@ static char *without_comments(char *line, bool *in_comment)
     }
 }
 
-/* "name = value", or "-mca name value". The text is cut into both; false: it is neither. */
+/* Split "name = value" or "-mca name value" into name and value; false: the text is neither. */
 static bool cut(char *text, char **name, char **value)
 {
     const size_t word = strcspn(text, " \t");
@@ -88,7 +89,7 @@ static bool cut(char *text, char **name, char **value)
     return true;
 }
 
-/* Within one file the last line counts. */
+/* Within one file the last line wins. */
 static bool find_in_file(const char *file, const char *name, struct ctl_parameter *p)
 {
     FILE *f = fopen(file, "re");

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Numbers as people write them, and back. */
+/* Conversion between numbers and the text that people read and write. */
 #include "vmshmctl.h"
 
 #include <ctype.h>
@@ -109,7 +109,7 @@ const char *ctl_time_text(uint64_t seconds, char *buf)
     const time_t when = (time_t) seconds;
     struct tm tm;
 
-    /* The number may come from a guest: what no calendar holds is shown as it is. */
+    /* The number may come from a guest: one that is not a valid time is printed as a number. */
     if (seconds > INT64_C(253402300799) || NULL == gmtime_r(&when, &tm)) {
         snprintf(buf, 32, "%" PRIu64, seconds);
     } else {

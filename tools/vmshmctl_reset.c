@@ -2,9 +2,9 @@
 /*
  * vmshmctl reset-vm: clear the tables of a VM that is off.
  *
- * Generations go on counting, so that no address of an old process or window ever fits a new one.
- * Windows that another VM still reads stay in quarantine. The heap is not touched: dirty_end keeps
- * telling which part of it must be zeroed before it is handed out.
+ * Generations are not reset, so that the address of an old process or window never matches a new one.
+ * Windows that another VM still reads stay in quarantine. The heap is not touched: dirty_end still
+ * says which part of it must be zeroed before it is handed out.
  */
 #include "vmshmctl.h"
 
@@ -12,8 +12,8 @@
 
 #include "vmshm_states.h"
 
-/* Does a section that is in use list window `index` of `vm`? Another VM's rows count only; the own
- * rows were cleared. */
+/* Does the reader table of a section that is in use list window `index` of `vm`? Only the rows of other VMs count;
+ * those of `vm` itself were cleared. */
 static bool is_read(const struct vmshm_segment *s, uint32_t vm, uint32_t index)
 {
     const uint64_t bit = vmshm_reader_bit(&s->header, vm, index);
@@ -48,7 +48,7 @@ static void reset_procs(const struct vmshm_segment *s, uint32_t vm, struct vmshm
     }
 }
 
-/* Returns how far the heap was used at least. */
+/* Returns the offset in the section up to which the heap was used at least. */
 static uint64_t reset_windows(const struct vmshm_segment *s, uint32_t vm, uint32_t *kept)
 {
     uint64_t used = 0;
@@ -71,7 +71,7 @@ static uint64_t reset_windows(const struct vmshm_segment *s, uint32_t vm, uint32
                 continue;
             }
         }
-        /* No reader ever entered a window that is not in the heap. */
+        /* No reader can have entered a window that is not in the heap. */
         memset(&shared->offset, 0, sizeof w - offsetof(struct vmshm_window, offset));
         vmshm_window_set_empty(shared);
     }
@@ -90,7 +90,7 @@ static void reset(struct vmshm_segment *s, uint32_t vm, uint32_t *kept)
     used = reset_windows(s, vm, kept);
     if (section->dirty_end > s->sections[vm].length || section->dirty_end < used
         || 0 != section->dirty_end % VMSHM_GRANULE_BYTES) {
-        section->dirty_end = s->sections[vm].length;    /* not to be trusted: zero it all */
+        section->dirty_end = s->sections[vm].length;    /* invalid: zero all of it */
     }
     section->vm_id = vm;
     section->arbiter = 0;
@@ -129,7 +129,7 @@ static int reset_vm(const struct ctl_command *self, int argc, char **argv)
     if (!force && vm == ctl_watch(&s, vm)) {
         vmshm_fail(&e, VMSHM_ERR_FIELD, path, "heartbeat", "VM %u is running: its heartbeat moves",
                    vm);
-        ctl_fail(&e, "Switch it off or end its jobs first; --force breaks them.");
+        ctl_fail(&e, "Switch it off or end its jobs first; --force makes them fail.");
         status = CTL_IN_USE;
     } else if (VMSHM_OK != vmshm_segment_own(&s, vm, &e)) {
         status = ctl_fail(&e, s.managed ? "Run it on the host, or unload the module first (rmmod "
@@ -137,8 +137,8 @@ static int reset_vm(const struct ctl_command *self, int argc, char **argv)
     } else {
         reset(&s, vm, &kept);
         if (kept > 0) {
-            printf("VM %u: %u windows stay in quarantine until the VMs that read them let go "
-                   "(`vmshmctl show` names them)\n", vm, kept);
+            printf("VM %u: %u windows stay in quarantine until the VMs that read them release them "
+                   "(`vmshmctl show` lists the readers)\n", vm, kept);
         }
     }
     vmshm_segment_close(&s);
@@ -148,9 +148,9 @@ static int reset_vm(const struct ctl_command *self, int argc, char **argv)
 const struct ctl_command ctl_reset_vm = {
     "reset-vm", "clear the section of a VM that is off",
     "reset-vm --vm N [--force] PATH\n"
-    "Clear the tables of a VM that is off. Refuses while its heartbeat moves. Windows that other\n"
-    "VMs read stay in quarantine.\n\n"
+    "Clear the tables of a VM that is off. Refuses while the VM's heartbeat advances. Windows that\n"
+    "other VMs read stay in quarantine.\n\n"
     "  --vm N    the VM's id\n"
-    "  --force   even if the VM runs: its jobs break\n",
+    "  --force   even if the VM is running: its jobs fail\n",
     reset_vm
 };

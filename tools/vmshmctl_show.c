@@ -23,7 +23,7 @@ static int show(const struct ctl_command *self, int argc, char **argv)
         }
         json = true;
     }
-    /* In a VM there is mostly one. */
+    /* Without PATH: in a VM there is usually only one segment. */
     if (optind < argc) {
         status = ctl_path_argument(self, argc, argv, &path);
         if (CTL_OK != status) {
@@ -53,10 +53,10 @@ static int show(const struct ctl_command *self, int argc, char **argv)
 }
 
 const struct ctl_command ctl_show = {
-    "show", "tell what a segment holds",
+    "show", "show what a segment holds",
     "show [--json] [PATH]\n"
-    "Tell what a segment holds: VMs, processes, windows and who reads them, traffic. Without PATH, in a\n"
-    "VM, that of its device. Of /dev/vmshmN root also sees what the kernel module holds, and for whom.\n\n"
-    "  --json   for programs; vmshmctl(1) lists the names\n",
+    "Show what a segment holds: VMs, processes, windows and their readers, and traffic. Without PATH, in a\n"
+    "VM, the segment of its device. For /dev/vmshmN, root also sees what the kernel module holds for whom.\n\n"
+    "  --json   output for programs; vmshmctl(1) lists the names\n",
     show
 };

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* cJSON's numbers are doubles: above 2^53 they would be rounded. */
+/* The numbers of cJSON are doubles, which would round integers above 2^53. */
 static void add_u64(cJSON *object, const char *name, uint64_t value)
 {
     char text[24];
@@ -154,7 +154,7 @@ int ctl_show_json(const struct vmshm_segment *s, const struct ctl_view *views)
     text = cJSON_Print(root);
     cJSON_Delete(root);
     if (NULL == text) {
-        fputs("vmshmctl: show: out of memory\n  Nothing to do about the segment.\n", stderr);
+        fputs("vmshmctl: show: out of memory\n  This is not a problem of the segment.\n", stderr);
         return CTL_FAILED;
     }
     puts(text);

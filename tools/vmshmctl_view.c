@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Private copies of what other machines write. */
+/* Private copies of what VMs write into the segment. */
 #include "vmshmctl.h"
 
 #include <errno.h>
@@ -30,7 +30,7 @@ int ctl_read(const struct vmshm_segment *s, uint64_t offset, void *to, uint64_t 
         }
         if (0 == got) {
             return vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "segment",
-                              "the file ends at %" PRIu64 ", before what its header describes",
+                              "the file ends at %" PRIu64 ", before the end that its header describes",
                               offset);
         }
         p += got;
@@ -50,7 +50,7 @@ int ctl_view_load(const struct vmshm_segment *s, uint32_t vm, struct ctl_view *v
     memset(view, 0, sizeof *view);
     view->control = malloc(bytes);
     if (NULL == view->control) {
-        return vmshm_fail_errno(e, s->path, "section", "memory for a copy of the tables");
+        return vmshm_fail_errno(e, s->path, "section", "allocating a copy of the tables");
     }
     rc = ctl_read(s, s->sections[vm].offset, view->control, bytes, e);
     if (VMSHM_OK == rc) {

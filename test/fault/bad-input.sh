@@ -215,8 +215,8 @@ bad "a peer in a copy of the segment in use" "" "$other $lock" \
 # passes over processes of other users.
 ${CC:-cc} -shared -fPIC -O1 -o "$work/other_uid.so" "$here/other_uid.c" -ldl
 bad "a peer of another user" "" "LD_PRELOAD=$work/other_uid.so" \
-    'A peer shares this segment, but runs as a user of another number' "$segment" 'Field:  uid' \
-    'Give the user the same number in all VMs'
+    'A peer shares this segment, but runs under another user ID' "$segment" 'Field:  uid' \
+    'Give the user the same ID in all VMs'
 
 # ------------------------------------------------------------------------ parameters, installation
 bad_parameter btl_vmshm_ring_slots=33 'a power of two from 8'

@@ -32,7 +32,7 @@ judge() { # MODE LOG
         outcome=unharmed
     elif grep -q 'A peer wrote something into the shared segment' "$log"; then
         outcome=broken
-    elif grep -q 'talks to through the shared segment is gone' "$log"; then
+    elif grep -q 'communicates with through the shared segment is gone' "$log"; then
         outcome=gone
     elif grep -q 'btl vmshm: a peer is gone' "$log"; then
         outcome=given-up # and the text was lost on its way: see telling_job in lib.sh

@@ -18,7 +18,7 @@ static void in_use(void **state)
     must(*state, "reset-vm", "--vm", "0", path);
     assert_int_equal(access(path, F_OK), 0);
     must(*state, "create", "--force", "--sparse", "--any-size", "--section-size", "16M", path);
-    assert_contains(err, "they break now");
+    assert_contains(err, "they fail now");
     stop_vm(pid);
 }
 
