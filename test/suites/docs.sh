@@ -60,8 +60,10 @@ plain_c() {
 
 # What lies in a peer's memory is copied, and pointers into it are followed, where it is checked.
 one_reader() {
-    local files
-    mapfile -t files < <(ls "$top"/opal/mca/btl/vmshm/*.[ch] | grep -v '/btl_vmshm_check\.')
+    local file files=()
+    for file in "$top"/opal/mca/btl/vmshm/*.[ch]; do
+        [[ $file = */btl_vmshm_check.* ]] || files+=("$file")
+    done
     ! grep -nE 'vmshm_copy_in\(|peer_head->|channel_in->|slot->(word|payload|ack)|vmshm_(proc|window|section|mark)_of\(' \
         "${files[@]}" | grep -vE 'btl_vmshm_ring\.h:|mca_btl_vmshm_ring_slot\(|vmshm_store_release\(&slot->word'
 }

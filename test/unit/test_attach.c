@@ -3,18 +3,20 @@
  * What a process shares among its components, used as a component uses it, without Open MPI: attach, take memory,
  * find a peer, read what it wrote, see it die.
  */
-#include "unit.h"
+#include "peer_process.h"
 
-#include <signal.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "vmshm_attach.h"
 #include "vmshm_fate.h"
 
-#define WORD UINT64_C(0x1122334455667788)
+static void pause_ms(long ms)
+{
+    const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
+
+    nanosleep(&t, NULL);
+}
 
 static int ticks_a, ticks_b;
 
@@ -28,116 +30,9 @@ static void tick_b(void)
     (void) vmshm_fetch_add(&ticks_b, 1);
 }
 
-static struct vmshm_attach_options options(const char *dir, uint32_t vm)
-{
-    return (struct vmshm_attach_options) {
-        .join = { .segment = unit_path(dir, "segment"), .lock_dir = dir, .vm_id = (int) vm },
-        .arena = {
-            .first_bytes = 64 * 1024, .vital_bytes = 4096, .window_bytes = 4 * VMSHM_GRANULE_BYTES,
-            .max_windows = 3,
-        },
-    };
-}
-
-static void pause_ms(long ms)
-{
-    const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000 };
-
-    nanosleep(&t, NULL);
-}
-
-/* --- a peer in VM 1, in a process of its own */
-
-struct peer_process {
-    const char *dir;
-    int sockets[2];
-    pid_t pid;
-    struct vmshm_address address;
-    uint64_t place;                     /* of a word in its control window */
-    uint64_t far_place;                 /* and in a window that it grew by */
-};
-
-/* A window of so many bytes; 0: there is none. */
-static uint64_t window_of(struct vmshm_member *m, uint64_t bytes, uint32_t *index)
-{
-    struct vmshm_error e;
-    uint64_t offset;
-
-    return VMSHM_OK == vmshm_window_alloc(m, bytes, VMSHM_KIND_PRIVATE, index, &offset, &e) ? offset : 0;
-}
-
-/* Does what the socket says: 'l' leave, 'b' overwrite its own nonce. Ends after 30 s. It does not attach: what
- * its parent has attached is not its own. */
-static int be_a_peer(void *arg)
-{
-    struct peer_process *p = arg;
-    const struct vmshm_attach_options o = options(p->dir, 1);
-    const uint64_t control_bytes = 64 * 1024;
-    struct vmshm_window_header *control;
-    struct vmshm_member m;
-    struct vmshm_error e;
-    uint32_t index;
-    char command;
-
-    alarm(30);
-    if (VMSHM_OK != vmshm_join(&o.join, &m, &e)) {
-        return 1;
-    }
-    vmshm_member_address(&m, &p->address);
-    p->far_place = window_of(&m, control_bytes, &index);
-    p->place = window_of(&m, control_bytes, &index);
-    if (0 == p->place || 0 == p->far_place) {
-        return 2;
-    }
-    control = vmshm_at(&m, p->place);
-    control->nonce = m.nonce;
-    control->magic = VMSHM_WINDOW_MAGIC;
-    vmshm_window_publish(&m, index);
-    p->place += control_bytes - sizeof(uint64_t);
-    *(uint64_t *) vmshm_at(&m, p->place) = WORD;
-    *(uint64_t *) vmshm_at(&m, p->far_place) = ~WORD;
-    if (sizeof *p != write(p->sockets[1], p, sizeof *p)) {
-        return 3;
-    }
-    while (1 == read(p->sockets[1], &command, 1)) {
-        if ('l' == command) {
-            vmshm_leave(&m);
-            return 0;
-        }
-        vmshm_proc_of(&m.segment, 1, m.slot)->nonce ^= 1;
-    }
-    return 4;
-}
-
-static void peer_start(struct peer_process *p, const char *dir)
-{
-    struct peer_process said;
-
-    p->dir = dir;
-    assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM, 0, p->sockets));
-    p->pid = unit_fork(be_a_peer, p);
-    assert_int_equal(sizeof said, recv(p->sockets[0], &said, sizeof said, MSG_WAITALL));
-    p->address = said.address;
-    p->place = said.place;
-    p->far_place = said.far_place;
-}
-
-static void peer_end(struct peer_process *p, int status)
-{
-    assert_int_equal(status, unit_wait(p->pid));
-    close(p->sockets[0]);
-    close(p->sockets[1]);
-}
-
-static void peer_kill(struct peer_process *p)
-{
-    kill(p->pid, SIGKILL);
-    peer_end(p, 128 + SIGKILL);
-}
-
 static struct vmshm_attached *attach(const char *dir, uint32_t vm, vmshm_tick_fn tick)
 {
-    const struct vmshm_attach_options o = options(dir, vm);
+    const struct vmshm_attach_options o = attach_options(dir, vm);
     struct vmshm_attached *a;
     struct vmshm_error e;
 
@@ -171,7 +66,7 @@ static void await_fate(const struct vmshm_attached *a, const struct vmshm_peer *
 /* Somebody of VM 1 has to say that its sibling is dead. */
 static void reap(const char *dir)
 {
-    const struct vmshm_attach_options o = options(dir, 1);
+    const struct vmshm_attach_options o = attach_options(dir, 1);
     struct vmshm_member sibling;
     struct vmshm_error e;
 
@@ -240,7 +135,7 @@ static void test_see_it_leave_and_break(void **state)
 /* The first component joins, the last one leaves. */
 static void test_one_membership(void **state)
 {
-    const struct vmshm_attach_options o = options(*state, 0);
+    const struct vmshm_attach_options o = attach_options(*state, 0);
     struct vmshm_attached *a = attach(*state, 0, tick_a), *b = attach(*state, 0, tick_b);
     struct vmshm_member sibling;
     uint64_t first, second;
@@ -270,6 +165,39 @@ static void test_one_membership(void **state)
     vmshm_leave(&sibling);
     (void) attach(*state, 0, NULL);     /* and again */
     vmshm_detach(NULL);
+}
+
+/* The tick may come as soon as it is known, here before that call returns: what is attached is set by then. */
+static struct vmshm_attached *attached_now;
+static bool slowly;
+static int ticks_of_nothing;
+
+static void tick_now(void)
+{
+    ticks_of_nothing += NULL == vmshm_load_acquire(&attached_now);
+}
+
+bool __real_vmshm_events_add(struct vmshm_events *events, vmshm_tick_fn tick);
+bool __wrap_vmshm_events_add(struct vmshm_events *events, vmshm_tick_fn tick);
+
+bool __wrap_vmshm_events_add(struct vmshm_events *events, vmshm_tick_fn tick)
+{
+    const bool added = __real_vmshm_events_add(events, tick);
+
+    pause_ms(slowly ? 1200 : 0);
+    return added;
+}
+
+static void test_tick_while_attaching(void **state)
+{
+    const struct vmshm_attach_options o = attach_options(*state, 0);
+    struct vmshm_error e;
+
+    slowly = true;
+    assert_int_equal(VMSHM_OK, vmshm_attach(&o, tick_now, &attached_now, &e));
+    slowly = false;
+    assert_int_equal(0, ticks_of_nothing);
+    vmshm_detach(tick_now);
 }
 
 /* Two components know one peer: its windows stay until neither reads, the object until neither has it. */
@@ -368,18 +296,19 @@ static void test_arena(void **state)
 /* What fails leaves nothing behind. */
 static void test_refused(void **state)
 {
-    struct vmshm_attach_options o = options(*state, 0);
-    struct vmshm_attached *a;
+    struct vmshm_attach_options o = attach_options(*state, 0);
+    struct vmshm_attached *a, *none;
     struct vmshm_error e;
 
     o.arena.first_bytes = 2 * UNIT_SECTION;
-    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, NULL, &a, &e));
+    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, NULL, &none, &e));
     o.join.vm_id = 1;
     o.join.segment = unit_path(*state, "nothing");
-    assert_int_equal(VMSHM_ERR_ABSENT, vmshm_attach(&o, NULL, &a, &e));
+    assert_int_equal(VMSHM_ERR_ABSENT, vmshm_attach(&o, NULL, &none, &e));
     a = attach(*state, 0, NULL);
     o.arena.first_bytes = 2 * UNIT_SECTION;
-    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_a, &a, &e));
+    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_a, &none, &e));
+    assert_null(none);
     assert_true(0 != vmshm_arena_take(&a->arena, 100, false));
     vmshm_detach(NULL);
 }
@@ -390,6 +319,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_find_a_peer_and_see_it_die, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_see_it_leave_and_break, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_one_membership, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_tick_while_attaching, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_shared_peer, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_of_a_slot, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_arena, unit_setup_segment, unit_teardown),

@@ -199,6 +199,56 @@ static void test_orderly_leave(void **state)
     assert_int_equal(0, side_run_pair(*state, see_it_leave, leave_early, NULL));
 }
 
+/* What was sent stays counted, however long the end takes: the monitor ticks meanwhile. */
+static bool ends_slowly;
+
+void __real_vmshm_detach(vmshm_tick_fn tick);
+void __wrap_vmshm_detach(vmshm_tick_fn tick);
+
+void __wrap_vmshm_detach(vmshm_tick_fn tick)
+{
+    usleep(ends_slowly ? 1200000 : 0);
+    __real_vmshm_detach(tick);
+}
+
+static int send_and_end_slowly(struct side *side)
+{
+    uint32_t seed = side->vm + 1;
+    uint64_t messages;
+
+    start(side);
+    side_connect(side);
+    for (uint64_t n = 0; n < 10; ++n) {
+        send_one(side, n, &seed);
+    }
+    messages = side->peer->out.messages;
+    REQUIRE(10 == messages);
+    side_meet(side);
+    ends_slowly = true;
+    side_stop();
+    side_tell(side, &messages, sizeof messages);
+    return 0;
+}
+
+static int see_what_was_counted(struct side *side)
+{
+    uint64_t messages;
+
+    start(side);
+    side_connect(side);
+    side_meet(side);
+    side_hear(side, &messages, sizeof messages);
+    REQUIRE(messages == vmshm_section_of(&mca_btl_vmshm_member()->segment, 1 - side->vm)->messages);
+    side_stop();
+    return 0;
+}
+
+static void test_count_of_a_slow_end(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, send_and_end_slowly, see_what_was_counted, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +256,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_death_of_an_unconnected_process, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_unconnected_is_of_no_concern, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_count_of_a_slow_end, unit_setup, unit_teardown),
     };
 
     return cmocka_run_group_tests_name("life of peers", tests, NULL, NULL);

@@ -286,39 +286,27 @@ static void end_endpoint(mca_btl_vmshm_endpoint_t *endpoint)
     OBJ_RELEASE(endpoint);
 }
 
-/* From here on the monitor's thread finds no endpoint. */
-static mca_btl_vmshm_endpoint_t **take_table(void)
-{
-    mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    mca_btl_vmshm_endpoint_t **table;
-
-    pthread_mutex_lock(&c->table_lock);
-    table = c->table;
-    c->table = NULL;
-    pthread_mutex_unlock(&c->table_lock);
-    return table;
-}
-
 void mca_btl_vmshm_module_stop(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    mca_btl_vmshm_endpoint_t **table;
     opal_list_item_t *item;
 
     if (!c->active) {
         return;
     }
     c->active = false;
+    /* From here on this thread is alone with the endpoints. */
+    vmshm_events_remove(&c->attached->events, mca_btl_vmshm_tick);
     if (NULL == vmshm_monitor_lost(&c->attached->monitor)) {
         mca_btl_vmshm_publish_sent();   /* what was sent since the last tick, too */
     }
-    table = take_table();
     for (uint64_t i = 0; i < mca_btl_vmshm_places(); ++i) {
-        if (NULL != table[i]) {
-            end_endpoint(table[i]);
+        if (NULL != c->table[i]) {
+            end_endpoint(c->table[i]);
         }
     }
-    free(table);
+    free(c->table);
+    c->table = NULL;
     while (NULL != (item = opal_list_remove_first(&c->working))) {
         ((mca_btl_vmshm_endpoint_t *) item)->working = false;
         OBJ_RELEASE(item);

@@ -60,12 +60,19 @@ static void end(struct vmshm_attached *a)
 }
 
 static int come(struct vmshm_attached *a, const struct vmshm_attach_options *o, vmshm_tick_fn tick,
-                struct vmshm_error *e)
+                struct vmshm_attached **attached, struct vmshm_error *e)
 {
     int rc = 0 == components ? begin(a, o, e)
              : vmshm_arena_provide(&a->arena, o->arena.first_bytes, o->arena.vital_bytes, e);
 
-    if (VMSHM_OK == rc && !vmshm_events_add(&a->events, tick)) {
+    *attached = NULL;
+    if (VMSHM_OK != rc) {
+        return rc;
+    }
+    /* The monitor runs: the tick may be called as soon as it is known. */
+    *attached = a;
+    if (!vmshm_events_add(&a->events, tick)) {
+        *attached = NULL;
         rc = vmshm_fail(e, VMSHM_ERR_FULL, a->member.segment.path, "components",
                         "%u components of this process have the segment already", components);
     }
@@ -78,11 +85,8 @@ int vmshm_attach(const struct vmshm_attach_options *options, vmshm_tick_fn tick,
     int rc;
 
     pthread_mutex_lock(&lock);
-    rc = come(&process, options, tick, e);
-    if (VMSHM_OK == rc) {
-        components += 1;
-        *attached = &process;
-    }
+    rc = come(&process, options, tick, attached, e);
+    components += VMSHM_OK == rc;
     pthread_mutex_unlock(&lock);
     return rc;
 }

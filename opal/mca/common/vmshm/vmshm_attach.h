@@ -29,13 +29,15 @@ struct vmshm_attach_options {
     uint32_t silence_limit;             /* s, 0: never; that of the first component */
 };
 
-/* Join, or use what the process has joined already. *attached stays the process's until vmshm_detach(). tick:
- * see vmshm_events.h, NULL: none. Errors: those of vmshm_join() and vmshm_window_alloc(). */
+/* Join, or use what the process has joined already. *attached stays the process's until vmshm_detach(); it is set
+ * before the first tick is called, and NULL on error. tick: see vmshm_events.h, NULL: none. Errors: those of vmshm_join() and
+ * vmshm_window_alloc(). */
 int vmshm_attach(const struct vmshm_attach_options *options, vmshm_tick_fn tick,
                  struct vmshm_attached **attached, struct vmshm_error *e);
 
-/* The component has put all its peers, and its tick is not called any more when this returns. Not to be called
- * with a lock held that the tick takes. */
+/* The component has put all its peers. Its tick is not called any more when this returns; a component that takes
+ * apart what the tick looks at calls vmshm_events_remove() before. Not to be called with a lock held that the tick
+ * takes. */
 void vmshm_detach(vmshm_tick_fn tick);
 
 #endif
