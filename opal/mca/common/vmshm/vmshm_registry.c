@@ -90,7 +90,7 @@ void vmshm_peer_put(struct vmshm_peer *peer)
     pthread_mutex_unlock(&registry->lock);
 }
 
-/* Lock held. */
+/* Lock held, during the proof, too: of two processes of a slot the one that was proven later stays in the table. */
 static struct vmshm_peer *make(struct vmshm_registry *registry, const struct vmshm_address *a,
                                struct vmshm_error *e)
 {
