@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer process, as the transport sees it: what is under way to it and from it.
+ * A peer process, as the transport sees it: the state of both directions.
  */
 #ifndef MCA_BTL_VMSHM_ENDPOINT_H
 #define MCA_BTL_VMSHM_ENDPOINT_H
@@ -11,72 +11,72 @@
 struct mca_btl_vmshm_frag_t;
 typedef struct mca_btl_vmshm_streams_t mca_btl_vmshm_streams_t;
 
-/* What a slot of our ring holds until the peer has consumed it. */
+/* What must be kept for a slot of our ring until the peer has consumed its message. */
 struct mca_btl_vmshm_inflight_t {
-    struct mca_btl_vmshm_frag_t *frag;  /* to complete, or NULL */
-    uint64_t cell;                      /* to take back: offset | class, or 0 */
+    struct mca_btl_vmshm_frag_t *frag;  /* fragment to complete, or NULL */
+    uint64_t cell;                      /* cell to free: offset | class, or 0 */
 };
 typedef struct mca_btl_vmshm_inflight_t mca_btl_vmshm_inflight_t;
 
-/* The sender's half: our ring towards the peer. Written under the endpoint's lock. */
+/* The sender's half: our ring to the peer. Written under the endpoint's lock. */
 struct mca_btl_vmshm_out_t {
     struct vmshm_slot *ring;            /* NULL until the first message */
     uint64_t tail;                      /* position of the next message */
-    uint64_t head;                      /* as last read from the peer */
+    uint64_t head;                      /* everything before this position was consumed; last value from the peer */
     uint32_t mask;
     uint32_t slots;
     const struct vmshm_head *peer_head; /* NULL until the peer has found the ring */
     mca_btl_vmshm_inflight_t *inflight; /* [slots] */
-    bool *stale;                        /* [slots]: not the word of the last lap stands there */
-    uint32_t stales;                    /* how many of these are true */
-    uint64_t next_cell;                 /* for the next eager message, its lines ours already, or 0 */
-    uint32_t cells_sent;                /* since the start: the distance is timed now and then */
-    uint32_t cells_out;                 /* of these, not taken back yet */
+    bool *stale;                        /* [slots]: the slot was overwritten with payload since its last word */
+    uint32_t stales;                    /* number of true entries in `stale` */
+    uint64_t next_cell;                 /* cell for the next eager message, already in our cache; or 0 */
+    uint32_t cells_sent;                /* since the start; decides when the distance is sampled */
+    uint32_t cells_out;                 /* cells sent and not freed yet */
     bool far;                           /* see btl_vmshm_distance.c */
     uint8_t far_votes;
-    uint64_t line_seen;                 /* the sum of what stood in the peer's head, last time read */
+    uint64_t line_seen;                 /* sum of the two counters in the peer's head when it was last read */
     uint32_t callbacks;                 /* fragments in flight that must be completed */
     uint64_t offset;                    /* of the ring */
-    uint64_t old_offset;                /* of the ring before this one, 0: none to take back */
+    uint64_t old_offset;                /* of the previous ring, 0: none to free */
     uint32_t old_slots;
-    uint64_t old_last;                  /* position of the switch to the present one */
+    uint64_t old_last;                  /* position of the switch from the previous ring to this one */
     opal_list_t pending;                /* fragments that wait for a slot or a cell */
-    bool pending_cells;                 /* one of them may have a cell */
+    bool pending_cells;                 /* some of the pending fragments may have cells */
     opal_list_t done;                   /* consumed fragments whose callbacks are due */
-    uint32_t no_ring_since;             /* the tick of the monitor, 0: it has a ring or was not asked for one */
-    uint64_t messages;                  /* sent so far; the monitor reads them */
-    uint64_t bytes;
+    uint32_t no_ring_since;             /* monitor tick at which no ring could be allocated; 0: no failure pending */
+    uint64_t messages;                  /* sent so far; read by the monitor */
+    uint64_t bytes;                     /* sent so far; read by the monitor */
 };
 typedef struct mca_btl_vmshm_out_t mca_btl_vmshm_out_t;
 
-/* The receiver's half: the peer's ring towards us. Written by the poller; senders read how far it came. */
+/* The receiver's half: the peer's ring to us. Written by the poller; senders read `consumed` and `ack`. */
 struct mca_btl_vmshm_in_t {
     const struct vmshm_slot *ring;      /* NULL until found */
     uint64_t position;                  /* of the next message */
     uint32_t mask;
-    uint32_t taking;                    /* polls, one within the other, that take from it */
+    uint32_t taking;                    /* depth of nested polls that take messages from this ring */
     struct vmshm_head *my_head;
-    uint64_t consumed;                  /* what my_head says */
-    uint64_t ack;                       /* how far the peer read our ring, as of its last message */
+    uint64_t consumed;                  /* copy of my_head->head */
+    uint64_t ack;                       /* how far the peer has read our ring, according to its last message */
     size_t unshown;                     /* bytes taken since my_head was written */
-    uint64_t head_offset;
+    uint64_t head_offset;               /* of my_head in the segment, 0: none */
 };
 typedef struct mca_btl_vmshm_in_t mca_btl_vmshm_in_t;
 
-/* A peer process, known by Open MPI (add_procs), or heard (its ring was found), or both. */
+/* A peer process that Open MPI passed to add_procs, or whose ring to us was found, or both. */
 struct mca_btl_base_endpoint_t {
-    opal_list_item_t super;             /* in context.working while it has something to do */
-    bool working;                       /* context.lock; read without */
-    opal_list_item_t retired_item;      /* in context.retired when its process is no more; the table lock */
+    opal_list_item_t super;             /* in context.working while progress must visit the endpoint */
+    bool working;                       /* in context.working; written under context.lock, read without it */
+    opal_list_item_t retired_item;      /* in context.retired after its slot was reused; table lock */
     opal_mutex_t lock;
     mca_btl_vmshm_out_t out;
     mca_btl_vmshm_in_t in;
-    mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first; the lock */
-    struct vmshm_peer *peer;            /* who it is and what became of it: vmshm_registry.h */
-    opal_proc_t *proc;                  /* NULL until add_procs; the connect lock */
-    bool reads;                         /* the peer's memory; the lock */
-    bool attended;                      /* the peer's fate was acted upon; the lock */
-    bool untold;                        /* but not told: it is not connected. The poller */
+    mca_btl_vmshm_streams_t *streams;   /* large messages, both ways; NULL until the first; `lock` */
+    struct vmshm_peer *peer;            /* identity and fate, see vmshm_registry.h */
+    opal_proc_t *proc;                  /* NULL until add_procs; connect lock */
+    bool reads;                         /* we are a reader of the peer's memory; `lock` */
+    bool attended;                      /* the peer's fate was handled; `lock` */
+    bool untold;                        /* handled but not reported, as the peer was not connected; the poller */
 };
 typedef struct mca_btl_base_endpoint_t mca_btl_base_endpoint_t;
 typedef struct mca_btl_base_endpoint_t mca_btl_vmshm_endpoint_t;
@@ -86,13 +86,13 @@ static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoi
     return vmshm_is_alive(endpoint->peer);
 }
 
-/* Nothing more is read that the peer wrote. */
+/* May nothing more be read of what the peer wrote? */
 static inline bool mca_btl_vmshm_is_unread(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     return vmshm_is_unread(endpoint->peer);
 }
 
-/* So much was sent. Endpoint lock held; the monitor reads it. */
+/* Add to the counters of what was sent. Endpoint lock held; relaxed stores, because the monitor reads them. */
 static inline void mca_btl_vmshm_count(mca_btl_vmshm_endpoint_t *endpoint, uint32_t messages,
                                        size_t bytes)
 {
@@ -102,14 +102,15 @@ static inline void mca_btl_vmshm_count(mca_btl_vmshm_endpoint_t *endpoint, uint3
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_endpoint_t);
 
-/* The endpoint of that very process, made if need be after proof; NULL and *e if not proven. */
+/* The endpoint of exactly that process. Created if there is none yet, after the peer was proven; NULL and *e set if
+ * that fails. */
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_get(const struct vmshm_address *address,
                                                      struct vmshm_error *e);
-/* The same for add_procs: the upper layer has the endpoint until mca_btl_vmshm_endpoint_drop(). */
+/* The same for add_procs: takes a reference for the upper layer, until mca_btl_vmshm_endpoint_drop(). */
 mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address *address,
                                                      opal_proc_t *proc, struct vmshm_error *e);
 void mca_btl_vmshm_endpoint_drop(mca_btl_vmshm_endpoint_t *endpoint, const opal_proc_t *proc);
-/* Stop reading from the endpoint, and sending to it: off the rosters, no reader of its windows any more.
+/* Stop receiving from and sending to the endpoint: remove it from the rosters, stop being a reader of its windows.
  * Called by the poller only. */
 void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint);
 

@@ -2,22 +2,22 @@
 /*
  * The sender's half of a ring: one producer, one consumer, one cache line for a short message.
  *
- * Position p lies in slot p & mask. The producer fills the payload and then stores the slot's word
- * with release; the consumer loads the word with acquire and owns the payload when the word's
- * sequence is p + 1. It frees slots by storing its head, in its own memory, with release; the
- * producer's acquire of the head makes sure that its next store to the slot comes after the
+ * Position p is in slot p & mask. The producer fills the payload and then stores the slot's word with
+ * release; the consumer loads the word with acquire, and may read the payload if the word's sequence
+ * number is p + 1. The consumer frees slots by storing its head, in its own memory, with release; the
+ * producer's acquire of the head ensures that the producer's next store to the slot comes after the
  * consumer's last load from it. One slot is always kept free for the switch to a larger ring.
  *
- * A longer message goes on in the slots behind its first, which then hold no word but raw payload.
- * Any bytes may stand there, also those of a word that a later lap waits for. The consumer looks
- * at words only where a message begins; the producer therefore clears the slot behind a message
- * before it publishes the message, if anything but its own word of the last lap may stand in it.
+ * A longer message continues in the slots after its first, which then hold raw payload instead of a
+ * word. That payload may happen to look like the word of a later lap. The consumer looks at words only
+ * where a message can begin; so before publishing a message the producer clears the word of the slot
+ * after it, unless that slot still holds the producer's own word of the previous lap.
  *
- * Each message but the shortest also says how much its sender has consumed of the ring in the other
- * direction: who talks in turn rarely has to fetch the line in which the peer keeps its head.
+ * Each message except the shortest kind also acknowledges how much its sender has consumed of the ring in
+ * the other direction, so that two peers that alternate rarely fetch the cache line of each other's head.
  *
- * Lamport, "Proving the Correctness of Multiprocess Programs", IEEE TSE 3(2), 1977, has the queue;
- * the sequence in the slot (instead of a shared tail) saves the consumer a second cache miss.
+ * For the queue see Lamport, "Proving the Correctness of Multiprocess Programs", IEEE TSE 3(2), 1977.
+ * The sequence number in the slot, instead of a shared tail, saves the consumer a second cache miss.
  */
 /* Modelled in test/model/ring.pml: change both. */
 #ifndef MCA_BTL_VMSHM_RING_H
@@ -27,36 +27,36 @@
 
 #include <string.h>
 
-/* After so many unreclaimed slots a sender of cells looks at the head, so that it reuses cells that
- * are still in the cache instead of walking through all it has. */
+/* With this many unreclaimed slots a sender of cells reads the peer's head, in order to reuse cells that
+ * are still in the cache instead of cycling through all its cells. */
 #define MCA_BTL_VMSHM_RECLAIM_AFTER 16
 
 /* --- btl_vmshm_open.c */
-/* Make the ring towards the peer and ring its bell. Endpoint lock held. */
+/* Create the ring to the peer and ring the peer's bell. Endpoint lock held. */
 int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint);
-/* No room for a message of so many slots, as far as we know: look at the peer's head, grow. False:
- * still no room. Endpoint lock held. */
+/* Called when there seems to be no room for a message of `slots` slots: read the peer's head, then grow
+ * the ring. False: still no room. Endpoint lock held. */
 bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots);
-/* Everything before `head` has been consumed: take it back. Endpoint lock held. */
+/* Free everything before `head`, which has been consumed. Endpoint lock held. */
 void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head);
-/* Read the peer's head anew; takes back cells, moves consumed fragments to `done`. Endpoint lock
+/* Read the peer's head, free the consumed cells, move consumed fragments to `done`. Endpoint lock
  * held. */
 void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint);
 
-/* --- in place */
-/* Slots of a message of so many bytes that begins at `start` of its first. */
+/* --- inline functions */
+/* Number of slots of a message of `bytes` bytes that begins at byte `start` of its first slot. */
 static inline uint32_t mca_btl_vmshm_ring_slots(size_t start, size_t bytes)
 {
     return (uint32_t) ((start + bytes + VMSHM_SLOT_BYTES - 1) / VMSHM_SLOT_BYTES);
 }
 
-/* A message that fits into one slot without an ack has none. */
+/* Byte of the first slot at which a message begins. A message has no ack if it then fits into one slot. */
 static inline size_t mca_btl_vmshm_ring_start(size_t bytes)
 {
     return bytes <= VMSHM_SHORT_BYTES ? VMSHM_SHORT_START : VMSHM_SLOT_HEAD_BYTES;
 }
 
-/* Slots between the tail and the ring's end, if the message would not be in one piece there. */
+/* Number of slots to skip at the ring's end, so that the message is contiguous; 0: none. */
 static inline uint32_t mca_btl_vmshm_ring_pad(const mca_btl_vmshm_endpoint_t *endpoint,
                                               uint32_t slots)
 {
@@ -84,7 +84,7 @@ mca_btl_vmshm_ring_inflight(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t p
     return endpoint->out.inflight + (position & endpoint->out.mask);
 }
 
-/* A message of `slots` slots is at the tail: no word may seem to stand behind it. */
+/* Ensure that the slot after the message of `slots` slots at the tail does not look like a published word. */
 static inline void mca_btl_vmshm_ring_clear_next(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
 {
     const uint64_t next = endpoint->out.tail + slots;
@@ -105,7 +105,7 @@ static inline void mca_btl_vmshm_ring_clear_next(mca_btl_vmshm_endpoint_t *endpo
     }
 }
 
-/* The message of `slots` slots at the tail is written: let the peer see it. */
+/* Publish the message of `slots` slots at the tail, whose payload is complete. */
 static inline void mca_btl_vmshm_ring_publish(mca_btl_vmshm_endpoint_t *endpoint, uint32_t kind,
                                               uint32_t slots, size_t start, size_t bytes,
                                               mca_btl_base_tag_t tag)
@@ -117,7 +117,7 @@ static inline void mca_btl_vmshm_ring_publish(mca_btl_vmshm_endpoint_t *endpoint
     if (start >= VMSHM_SLOT_HEAD_BYTES) {
         slot->ack = (uint32_t) vmshm_load_acquire(&endpoint->in.consumed);
     }
-    /* Payload, cell, cleared slot, and our loads from what is acknowledged, come before the word. */
+    /* Orders the payload, the cell, the cleared slot, and our loads from the acknowledged slots before the word. */
     vmshm_store_release(&slot->word, VMSHM_SLOT_WORD(endpoint->out.tail, start, bytes, kind, tag));
     endpoint->out.tail += slots;
 }
@@ -133,7 +133,7 @@ static inline void mca_btl_vmshm_ring_publish_cell(mca_btl_vmshm_endpoint_t *end
                                tag);
 }
 
-/* Take back what the peer's last message acknowledged: needs no look at its memory. */
+/* Free what the peer's last message acknowledged. Does not read the peer's memory. */
 static inline void mca_btl_vmshm_reclaim_acked(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const uint64_t acked = mca_btl_vmshm_check_acked(endpoint);
@@ -143,13 +143,13 @@ static inline void mca_btl_vmshm_reclaim_acked(mca_btl_vmshm_endpoint_t *endpoin
     }
 }
 
-/* Make room for a message of so many slots in one piece, at the tail: the ring itself, the peer's
- * progress, a larger ring. */
+/* Make room for a contiguous message of `slots` slots at the tail. If need be create the ring, read how
+ * far the peer has come, or grow the ring. */
 static inline bool mca_btl_vmshm_ring_make_room(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots)
 {
     uint32_t pad;
 
-    /* A ring that is not there has no slots. */
+    /* A ring that does not exist yet has 0 slots, and so no room. */
     if (OPAL_UNLIKELY(!mca_btl_vmshm_ring_has_room(endpoint, slots))
         && !mca_btl_vmshm_ring_relieve(endpoint, slots)) {
         return false;
