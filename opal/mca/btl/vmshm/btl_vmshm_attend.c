@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Dead, departed, silent and broken peers, the loss of the segment: what was noted (vmshm_fate.c,
- * vmshm_monitor.c of the common library) is acted upon here, by the thread that polls.
+ * Handles dead, departed, silent and broken peers, and the loss of the segment. They are detected and noted by the
+ * common library (vmshm_fate.c, vmshm_monitor.c) and handled here, in the thread that polls.
  */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
@@ -40,9 +40,9 @@ static const char *reason_of(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-/* The peer is no more, and that is in order: all memory that was for it serves others. What it left unread is
- * done with, as is what a process sends right before its own end. Only here: a peer that is silent or broken, or
- * whose VM was marked as gone by mistake, may go on reading until its slot has another process. Twice is once. */
+/* Free all memory used for a peer that no longer exists, and complete the fragments that it did not read. Only for
+ * peers that certainly do not read any more: one that is silent or broken, or whose VM was marked as gone by mistake,
+ * may continue to read until its slot is reused. May be called again for the same peer. */
 static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -75,8 +75,8 @@ static void take_leave(mca_btl_vmshm_endpoint_t *endpoint)
     OPAL_THREAD_UNLOCK(&endpoint->lock);
 }
 
-/* No more than all the rings of a peer hold, each at least twice the one before: it may say that it went and go
- * on sending. */
+/* Deliver what the peer sent before it ended. At most as many messages as all its rings can hold (each ring is at
+ * least twice as large as the previous one), since a peer may claim to have left and continue to send. */
 static void deliver_rest(mca_btl_vmshm_endpoint_t *endpoint)
 {
     int left = 2 * VMSHM_RING_MAX_SLOTS, count = 1;
@@ -104,8 +104,8 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
         opal_show_help("help-btl-vmshm.txt", "peer gone", true, name, reason_of(endpoint));
     }
     if (NULL != c->error_cb) {
-        /* ob1 prints this line itself and ends the job: the peer is named even if the launcher
-         * loses the help text, which 4.1.4's does now and then on its own node. */
+        /* ob1 prints this line itself before it ends the job, so the peer is named even if the launcher
+         * loses the help text. That of Open MPI 4.1.4 sometimes does, on its own node. */
         snprintf(line, sizeof line, "btl vmshm: lost %s: %s", name,
                  VMSHM_FATE_BROKEN == fate ? endpoint->peer->broken_why
                                                              : reason_of(endpoint));
@@ -114,8 +114,9 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
     }
 }
 
-/* Who was never added has an endpoint because it has one of our jobs' keys: its own word says who it is. It can
- * be a rank that never was in a communicator with this one, of a job that was accepted, or of a sibling's. */
+/* A peer that was never passed to add_procs has an endpoint because it holds a job key that we know; then we have
+ * only its own claim of its name. It may share no communicator with this process: a rank of a job that was accepted,
+ * or of a sibling job. */
 static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     const opal_proc_t *proc = vmshm_load_acquire(&endpoint->proc);
@@ -126,19 +127,20 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
     return mca_btl_vmshm_is_connected(NULL == proc ? &said : &proc->proc_name);
 }
 
-/* Who is silent while it is not connected is alive. False: its slot has another process, it is no more. */
+/* A silent peer that is not connected counts as alive again. False: its process no longer exists, its slot was
+ * reused. */
 static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const bool present = vmshm_peer_forgive(endpoint->peer);
 
     if (present) {
-        mca_btl_vmshm_look_again(endpoint->peer->vm);       /* its bell meanwhile */
+        mca_btl_vmshm_look_again(endpoint->peer->vm);       /* its bell may have rung meanwhile */
     }
     return present;
 }
 
-/* It is lost, but that is of no concern while it is not connected. It may be again, or not be yet: while
- * MPI_Comm_accept makes the communicator. */
+/* Report the loss of the peer if it is connected. Otherwise set `untold`, to check again later: the peer may become
+ * connected, as MPI_Comm_accept may not have created the communicator yet. */
 static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
 {
     endpoint->untold = !is_connected(endpoint);
@@ -158,7 +160,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         tell_if_connected(endpoint);
         return;
     }
-    /* Nobody waits for it: it may be silent as long as it likes. */
+    /* Its silence does no harm as long as it is not connected. */
     if (VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
         if (forgive_silence(endpoint)) {
             return;
@@ -166,7 +168,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         is_no_more = true;
     }
     if (!mca_btl_vmshm_is_unread(endpoint)) {
-        /* What it sent before it went is complete: deliver it, also from a ring that was not
+        /* What it sent before it ended is complete and must be delivered, even from a ring that was not
          * found yet. */
         if (NULL == endpoint->in.ring) {
             mca_btl_vmshm_ring_accept(endpoint);
@@ -175,7 +177,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
     mca_btl_vmshm_endpoint_unmap(endpoint);
     if (VMSHM_FATE_UNMAPPED == fate) {
-        return;                         /* see tell_unmapped */
+        return;                         /* tell_unmapped() reports it */
     }
     if (VMSHM_FATE_LEFT == fate) {
         take_leave(endpoint);
@@ -183,7 +185,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
     tell_if_connected(endpoint);
     if (endpoint->untold && is_no_more) {
-        take_leave(endpoint);           /* it does not read either */
+        take_leave(endpoint);           /* a dead process does not read */
     }
 }
 
@@ -229,7 +231,7 @@ static void tell_refusal(void)
     }
 }
 
-/* The endpoint that was retired first, NULL: none is. Only the poller takes them off the list. */
+/* The endpoint that was retired first, or NULL. It stays on the list, from which only the poller removes. */
 static mca_btl_vmshm_endpoint_t *first_retired(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -243,8 +245,8 @@ static mca_btl_vmshm_endpoint_t *first_retired(void)
     return endpoint;
 }
 
-/* Its process is no more, all that was to do for it is done: what remains is the number of its messages,
- * and the object for as long as the upper layer or the list of work has it. */
+/* Drop a retired endpoint after its cleanup. Its message counts are kept in the totals; the object lives on as long
+ * as the upper layer or the list `working` holds a reference. */
 static void forget(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -263,7 +265,7 @@ void mca_btl_vmshm_attend(void)
     mca_btl_vmshm_endpoint_t *endpoint;
     const char *lost;
 
-    /* What is looked at below must not have been loaded before. */
+    /* Acquire: everything checked below must be loaded after the counter. */
     c->alerts_seen = vmshm_load_acquire(c->alerts);
     lost = vmshm_monitor_lost(&c->attached->monitor);
     if (NULL != lost) {
@@ -290,7 +292,7 @@ void mca_btl_vmshm_attend(void)
     }
     vmshm_store_relaxed(&c->untold, false);
     for (uint64_t i = 0; i < places; ++i) {
-        /* A last poll comes after the verdict: what a peer sent before it left is delivered. */
+        /* attend_to() polls once more after the fate is known, and so delivers what the peer sent before it left. */
         endpoint = mca_btl_vmshm_table_at(i);
         if (NULL != endpoint && !mca_btl_vmshm_is_alive(endpoint)
             && (!endpoint->attended || endpoint->untold)) {
@@ -301,7 +303,7 @@ void mca_btl_vmshm_attend(void)
         if (!endpoint->attended) {
             attend_to(endpoint);
         }
-        take_leave(endpoint);           /* its slot has another process, whatever became of it */
+        take_leave(endpoint);           /* whatever its fate was: its slot was reused, so the process is gone */
         forget(endpoint);
     }
 }

@@ -9,13 +9,12 @@ static bool is_power_of_two(uint32_t n)
     return 0 != n && 0 == (n & (n - 1));
 }
 
-/* The peer's memory at an offset that begins a line. */
+/* The peer's memory at `offset`; NULL if that is not aligned to a cache line or not in its windows. */
 static const void *line_at(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, uint64_t bytes)
 {
     return 0 == offset % VMSHM_LINE_BYTES ? vmshm_peer_memory(endpoint->peer, offset, bytes) : NULL;
 }
 
-/* The reference is copied and checked. */
 const void *mca_btl_vmshm_check_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                                      size_t *bytes)
 {
@@ -31,9 +30,9 @@ const void *mca_btl_vmshm_check_cell(mca_btl_vmshm_endpoint_t *endpoint, const s
     return cell;
 }
 
-/* Where the next message will be published stands what was there before: the message of the last
- * lap, or what the sender put there when it made the ring. Anything else was overwritten: waiting
- * for it would be for ever. */
+/* Until the next message is published, its slot's word is that of the previous lap's message, or what the
+ * sender wrote when it created or cleared the slot. With any other word the memory was overwritten, and we
+ * would wait for the message forever. */
 void mca_btl_vmshm_check_silent(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const uint64_t position = endpoint->in.position;
@@ -52,7 +51,7 @@ uint64_t mca_btl_vmshm_check_entry(mca_btl_vmshm_endpoint_t *endpoint, uint64_t 
     const uint64_t place = table + vmshm_proc_index(&m->segment.header, m->id.vm, m->slot) * sizeof(uint64_t);
     const uint64_t *entry = vmshm_peer_control(endpoint->peer, place, sizeof *entry);
 
-    /* Without a window of the peer its tables may be somebody else's by now. */
+    /* NULL: we are no reader of the peer's control window, so that memory may belong to another process by now. */
     return NULL == entry ? 0 : vmshm_load_acquire(entry);
 }
 
@@ -67,12 +66,12 @@ bool mca_btl_vmshm_check_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offse
         *why = "its offset is not in a window of the peer";
         return false;
     }
-    /* Pairs with the release in make_ring() at the peer: stored last, when the slots were ready. */
+    /* Pairs with the release in make_ring() at the peer, which stores `to` last, after the slots. */
     to = vmshm_load_acquire(&shared->to);
     vmshm_copy_in(&ring, shared, sizeof ring);
     if (VMSHM_RING_MAGIC != ring.magic || ring.from != endpoint->peer->nonce
         || to != mca_btl_vmshm_member()->nonce) {
-        *why = NULL;                    /* of an earlier owner of a slot: simply not ours */
+        *why = NULL;                    /* of an earlier owner of a slot: not an error */
         return false;
     }
     if (ring.slots < VMSHM_RING_MIN_SLOTS || ring.slots > VMSHM_RING_MAX_SLOTS || !is_power_of_two(ring.slots)) {
@@ -114,8 +113,8 @@ const struct vmshm_channel *mca_btl_vmshm_check_channel(mca_btl_vmshm_endpoint_t
     return shared;
 }
 
-/* Where the next chunk will stand is the number of the last lap, or none yet: any other would be waited for
- * without end. */
+/* Until the next chunk is published, its descriptor has the number of the previous lap, or 0 in the first lap. With
+ * any other number we would wait for the chunk forever. */
 static bool can_come(const mca_btl_vmshm_streams_t *streams, uint64_t number)
 {
     const uint64_t chunks = (uint64_t) streams->chunks_mask + 1;
@@ -128,7 +127,7 @@ bool mca_btl_vmshm_check_chunk(mca_btl_vmshm_endpoint_t *endpoint, struct vmshm_
     const mca_btl_vmshm_streams_t *streams = endpoint->streams;
     const struct vmshm_chunk *shared =
         mca_btl_vmshm_chunk_at(streams->channel_in, streams->chunks_in, streams->chunks_mask);
-    /* Pairs with the release in push_chunk() at the peer: data and description are complete. */
+    /* Pairs with the release in push_chunk() at the peer: data and descriptor are complete. */
     const uint64_t number = vmshm_load_acquire(&shared->number);
 
     if (number != streams->chunks_in + 1) {
@@ -141,7 +140,8 @@ bool mca_btl_vmshm_check_chunk(mca_btl_vmshm_endpoint_t *endpoint, struct vmshm_
     return true;
 }
 
-/* All that the sender put ahead of its pull and that was dropped stands before the first chunk that counts. */
+/* A chunk must continue its message exactly: chunks that were sent ahead of a pull and dropped are all in front of
+ * the message's first valid chunk. */
 const uint8_t *mca_btl_vmshm_check_place(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_chunk *chunk,
                                          size_t done, size_t size)
 {
@@ -172,16 +172,16 @@ const struct vmshm_head *mca_btl_vmshm_check_head(mca_btl_vmshm_endpoint_t *endp
         vmshm_peer_broken(endpoint->peer, "head", "its offset is not in a window of the peer");
         return NULL;
     }
-    /* A head that counts the messages of an earlier owner of our slot, or of another process now, is not
-     * for us. Pairs with the release in mca_btl_vmshm_ring_accept() at the peer: its counts were set before it
-     * named us. */
+    /* Ignore a head that counts the messages of an earlier owner of our slot, or meanwhile of another process.
+     * Pairs with the release in mca_btl_vmshm_ring_accept() at the peer, which sets the counters before it stores
+     * our nonce in `from`. */
     return vmshm_load_acquire(&head->from) == mca_btl_vmshm_member()->nonce ? head : NULL;
 }
 
 bool mca_btl_vmshm_check_consumed(mca_btl_vmshm_endpoint_t *endpoint, uint64_t *head)
 {
-    /* Pairs with the release in show_head() at the peer: its loads from the slots come before our next stores
-     * to them. */
+    /* Pairs with the release in show_head() at the peer: its loads from the slots come before our next stores to
+     * those slots. */
     *head = vmshm_load_acquire(&endpoint->out.peer_head->head);
     mca_btl_vmshm_head_seen(endpoint);
     if (*head - endpoint->out.head > endpoint->out.tail - endpoint->out.head) {
@@ -196,8 +196,8 @@ bool mca_btl_vmshm_check_chunks(mca_btl_vmshm_endpoint_t *endpoint, uint64_t *ta
 {
     const mca_btl_vmshm_streams_t *streams = endpoint->streams;
 
-    /* Pairs with the release in take_chunk() at the peer: its loads from a place come before our next stores
-     * to it. */
+    /* Pairs with the release in take_chunk() at the peer: its loads from a chunk come before our next stores to
+     * the same memory. */
     *taken = vmshm_load_acquire(&endpoint->out.peer_head->chunks);
     mca_btl_vmshm_head_seen(endpoint);
     if (*taken - streams->chunks_taken > streams->chunks_out - streams->chunks_taken) {

@@ -16,7 +16,8 @@
  *   a slot's content                 reference to a cell       mca_btl_vmshm_check_cell()
  *                                    offset, pull              mca_btl_vmshm_read_offset(), mca_btl_vmshm_read_pull()
  *   how far it has read our ring     in a slot                 mca_btl_vmshm_heed_ack(), mca_btl_vmshm_check_acked()
- *                                    in a head                 mca_btl_vmshm_check_head(), mca_btl_vmshm_check_consumed()
+ *                                    in a head                 mca_btl_vmshm_check_head(),
+ *                                                              mca_btl_vmshm_check_consumed()
  *   how many chunks it has taken     in the same head          mca_btl_vmshm_check_chunks()
  *   a channel                        magic, nonces, chunks     mca_btl_vmshm_check_channel()
  *   a chunk descriptor               number, message, place    mca_btl_vmshm_check_chunk(), mca_btl_vmshm_check_place()

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What Open MPI 4.1 has in another way than 5.0 and 6.0. btl_vmshm_compat.h has the contracts. */
+/* What is specific to Open MPI 4.1, as opposed to 5.0 and 6.0. btl_vmshm_compat.h documents the functions. */
 #include "opal_config.h"
 
 #include "btl_vmshm_compat.h"
@@ -97,14 +97,14 @@ static bool is_member(ompi_group_t *group, const opal_process_name_t *name)
     return found;
 }
 
-/* Connected in MPI's words: what happens to a process must not affect those that are not (MPI 3.1, 10.5.4). No BTL
- * is told of MPI_Comm_disconnect: the communicators are looked at. */
+/* "Connected" as defined by MPI: the failure of a process must not affect processes that are not connected to it
+ * (MPI 3.1, 10.5.4). BTLs are not notified of MPI_Comm_disconnect, so search the communicators. */
 bool mca_btl_vmshm_is_connected(const opal_process_name_t *name)
 {
     bool found;
 
-    /* Open MPI lets go of a communicator's groups before it takes it off the array: another thread may be in
-     * between. */
+    /* Open MPI releases a communicator's groups before it removes the communicator from the array; another thread
+     * may be between these two steps. */
     if (opal_using_threads()) {
         return true;
     }

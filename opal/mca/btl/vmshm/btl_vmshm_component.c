@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The component: parameters, start, modex. */
+/* The component: parameters, initialization, publishing the address in the modex. */
 #include "opal_config.h"
 
 #include "btl_vmshm_context.h"
@@ -57,7 +57,8 @@ static void register_number(const char *name, const char *help, mca_base_var_inf
                                            MCA_BASE_VAR_SCOPE_READONLY, value);
 }
 
-/* Help texts lie where they were installed, or, in a tree that was moved, beside the component. */
+/* Find the help file: in the directory configured at build time or, if the installed tree was moved, relative to the
+ * component. */
 static void find_help(void)
 {
     const char *dir = VMSHM_PKGDATADIR;
@@ -90,7 +91,7 @@ static int mca_btl_vmshm_component_register(void)
         opal_show_help("help-btl-vmshm.txt", "other open mpi", true, MCA_BTL_VMSHM_BUILT_AGAINST,
                        MCA_BTL_VMSHM_BUILT_WITH_CUDA ? "with" : "without", mca_btl_vmshm_running_openmpi(),
                        mca_btl_vmshm_running_has_cuda() ? "with" : "without");
-        /* An error would end the job, also where another BTL serves. */
+        /* Returning an error would end the job even if another BTL could serve it. */
         return OPAL_SUCCESS;
     }
     (void) mca_base_var_group_component_register(&mca_btl_vmshm_component.btl_version,
@@ -142,14 +143,14 @@ static int mca_btl_vmshm_component_register(void)
                     "and the job is ended (default: 120, 0: never)", OPAL_INFO_LVL_4,
                     &c->silence_limit);
 
-    /* Below vader, which serves ranks of one VM; above openib (1024) and tcp (100). */
+    /* Below vader, which serves the ranks within one VM; above openib (1024) and tcp (100). */
     btl->btl_exclusivity = MCA_BTL_EXCLUSIVITY_HIGH / 2;
-    btl->btl_eager_limit = 8 * 1024 + 64;   /* 8 KiB and their header */
+    btl->btl_eager_limit = 8 * 1024 + 64;   /* 8 KiB and a header */
     btl->btl_rndv_eager_limit = 32 * 1024;
     btl->btl_max_send_size = 32 * 1024;
     btl->btl_rdma_pipeline_send_length = btl->btl_eager_limit;
     btl->btl_rdma_pipeline_frag_size = btl->btl_eager_limit;
-    btl->btl_min_rdma_pipeline_size = SIZE_MAX;     /* there is no PUT: ob1 must not begin one */
+    btl->btl_min_rdma_pipeline_size = SIZE_MAX;     /* there is no put: ob1 must not use its put pipeline */
     btl->btl_flags = MCA_BTL_FLAGS_SEND | MCA_BTL_FLAGS_GET;
     btl->btl_get_limit = SIZE_MAX;
     btl->btl_bandwidth = 10000;   /* Mbit/s */
@@ -157,7 +158,7 @@ static int mca_btl_vmshm_component_register(void)
     return mca_btl_base_param_register(&mca_btl_vmshm_component.btl_version, btl);
 }
 
-/* What Open MPI lets users set for each BTL, but this one ignores. */
+/* Warn of a get limit: Open MPI lets users set one for each BTL, but this BTL ignores it. */
 static void check_get_limit(void)
 {
     mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
@@ -168,8 +169,8 @@ static void check_get_limit(void)
     }
 }
 
-/* Other BTLs of a selection say nothing when ob1 does not run; their users wonder why it is slow.
- * Runs once, from the first progress after the PML was selected. */
+/* Warn if the PML is not ob1. Otherwise BTLs are silently unused, and users wonder why their job is slow.
+ * Registered as a progress callback; runs once, after the PML was selected. */
 static int check_pml(void)
 {
     const char *pml = mca_btl_vmshm_selected_pml();
@@ -250,7 +251,7 @@ static bool check_parameters(void)
     const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const mca_btl_base_module_t *btl = &mca_btl_vmshm.super;
 
-    /* Open MPI takes no flags at all for send. */
+    /* Open MPI treats 0 as "send". */
     if (0 != btl->btl_flags && 0 == (btl->btl_flags & MCA_BTL_FLAGS_SEND)) {
         return refuse("btl_vmshm_flags", "send, or send,get");
     }

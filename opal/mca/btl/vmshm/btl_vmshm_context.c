@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the process has of all its peers together, and the module as Open MPI sees it. Everybody uses them; they use
- * nobody. */
+/* The process-wide state and the module. Separate from the code, so that no file depends on another one for them. */
 #include "opal_config.h"
 
 #include "btl_vmshm_context.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Is the peer's core near? Virtual machines are not told, and it changes when the host moves a vCPU.
+ * Does the peer run on a near core? A virtual machine cannot know the host's topology, which also changes
+ * when the host moves a vCPU. So measure it.
  *
- * What is timed is the load of the line in which the peer counts what it has consumed, which it has
- * written since we read it last: a cache-to-cache transfer, tens of nanoseconds where both cores
- * share a cache, hundreds where they do not. Single samples are disturbed, so each is but a vote.
+ * A sample times a load of the cache line of the peer's head, if the peer has written the line since we
+ * last read it: a cache-to-cache transfer, which takes tens of nanoseconds if both cores share a cache,
+ * and hundreds if they do not. Single samples are noisy, so each counts only as a vote.
  */
 #include "opal_config.h"
 
@@ -15,10 +16,10 @@
 
 #include "opal/sys/timer.h"
 
-/* Votes for "far", of at most VOTES_MOST, at which the judgement changes. */
+/* The votes saturate at 0 and at this value. The peer becomes far at this value, near at 0. */
 #define VOTES_MOST 4
 
-/* Femtoseconds, until the monitor has measured it. */
+/* Femtoseconds per tick of the cycle counter; a guess until the monitor has measured it. */
 static uint64_t fs_per_tick = 400000;
 
 static uint64_t ticks(void)
@@ -58,7 +59,7 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
     }
     start = ticks();
     head = mca_btl_vmshm_touch_head(endpoint);
-    /* The second reading waits for the load. */
+    /* Read the counter again only after the load has completed. */
     __asm__ __volatile__("" :: "r" (head) : "memory");
 #if defined(__SSE2__)
     __builtin_ia32_lfence();
@@ -66,7 +67,7 @@ void mca_btl_vmshm_distance_sample(mca_btl_vmshm_endpoint_t *endpoint)
     took = ticks() - start;
     mca_btl_vmshm_head_seen(endpoint);
     if (seen == endpoint->out.line_seen) {
-        return;                         /* it was in our cache: that says nothing */
+        return;                         /* unchanged, so probably still in our cache: not a valid sample */
     }
     if ((double) took * (double) vmshm_load_relaxed(&fs_per_tick)
         > 1e6 * (double) mca_btl_vmshm_context.far_ns) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Endpoints: made for proven peers, retired when a peer's process slot has another process. */
+/* Endpoints: created for proven peers, retired when the peer's process slot is reused. */
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
@@ -56,7 +56,7 @@ void mca_btl_vmshm_endpoint_unmap(mca_btl_vmshm_endpoint_t *endpoint)
     roster_remove(c->hot, &c->hot_count, endpoint);
     roster_remove(c->cold, &c->cold_count, endpoint);
     endpoint->in.ring = NULL;
-    /* A sender may be looking at the peer's head. */
+    /* Lock: a sender may be reading the peer's head. */
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (NULL != endpoint->streams) {
         endpoint->streams->channel_in = NULL;
@@ -86,7 +86,7 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *end
     return present;
 }
 
-/* Connect lock held. The endpoint has the peer from then on. */
+/* Connect lock held. On success the endpoint owns the caller's reference to the peer. */
 static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, uint64_t at)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -99,8 +99,8 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, uint64_t
     endpoint->reads = vmshm_peer_read_begin(peer);
     pthread_mutex_lock(&c->table_lock);
     if (NULL != before) {
-        /* The slot was handed out again: its earlier process is no more. Our ring towards that one,
-         * and our head for its ring, are not for this one. */
+        /* The slot was reused, so its earlier process is gone. Remove our ring to that process, and our
+         * head for its ring, from the tables: they are not for the new process. */
         vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_rings_offset(), endpoint), 0);
         vmshm_store_release(mca_btl_vmshm_own_entry(vmshm_heads_offset(mca_btl_vmshm_header()),
                                                     endpoint), 0);
@@ -112,7 +112,7 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, uint64_t
     return endpoint;
 }
 
-/* Connect lock held: while it is, the endpoint is the table's. */
+/* Connect lock held: as long as it is, the returned endpoint stays in the table. */
 static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, struct vmshm_error *e)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -157,7 +157,7 @@ mca_btl_vmshm_endpoint_t *mca_btl_vmshm_endpoint_add(const struct vmshm_address 
     OPAL_THREAD_LOCK(&c->connect_lock);
     endpoint = get_endpoint(a, e);
     if (NULL != endpoint) {
-        /* One reference, however often the upper layer adds it. */
+        /* Take only one reference, however often the upper layer adds the peer. */
         if (NULL == endpoint->proc) {
             OBJ_RETAIN(endpoint);
         }
