@@ -74,7 +74,7 @@ void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag)
 void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
                                  int status)
 {
-    /* The callback may free the descriptor: look at the flags before. */
+    /* The callback may free the descriptor, so read the flags before. */
     const bool ours = 0 != (frag->base.des_flags & MCA_BTL_DES_FLAGS_BTL_OWNERSHIP);
 
     if (NULL != frag->base.des_cbfunc) {

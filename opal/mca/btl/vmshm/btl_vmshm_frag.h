@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A descriptor of this BTL. Its bytes stand in one of three places:
- *   small    in `bytes` here, copied into the slot when it is sent (up to MCA_BTL_VMSHM_SMALL_BYTES)
- *   cell     in shared memory: packed there once, the slot refers to it
- *   heap     malloc'ed while no cell was free; copied to a cell when one is
+ * A descriptor of this BTL. Its data are in one of three places:
+ *   small    in the field `bytes`; copied into the slots when it is sent (up to MCA_BTL_VMSHM_SMALL_BYTES)
+ *   cell     in shared memory: packed there directly, the slot refers to the cell
+ *   heap     in malloc'ed memory, because no cell was free; copied to a cell when it is sent
  */
 #ifndef MCA_BTL_VMSHM_FRAG_H
 #define MCA_BTL_VMSHM_FRAG_H
 
 #include "btl_vmshm_context.h"
 
-/* Every header of the upper layer. */
+/* Large enough for every header of the upper layer. */
 #define MCA_BTL_VMSHM_SMALL_SLOTS 4
 #define MCA_BTL_VMSHM_SMALL_BYTES \
     (MCA_BTL_VMSHM_SMALL_SLOTS * VMSHM_SLOT_BYTES - VMSHM_SLOT_HEAD_BYTES)
@@ -29,37 +29,38 @@ typedef struct mca_btl_vmshm_frag_t mca_btl_vmshm_frag_t;
 
 OBJ_CLASS_DECLARATION(mca_btl_vmshm_frag_t);
 
-/* Cells that a peer may have at a time, and of these fragments of large messages, whose cells are larger. */
+/* Most cells in flight to a peer, and most fragments in flight that need a callback: fragments of large messages,
+ * which use the larger cells. */
 #define MCA_BTL_VMSHM_MOST_CELLS_OUT     512
 #define MCA_BTL_VMSHM_MOST_FRAGMENTS_OUT 64
 
-/* May the peer have another cell? Endpoint lock held. */
+/* May another cell be sent to the peer? Endpoint lock held. */
 static inline bool mca_btl_vmshm_may_have_cell(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     return endpoint->out.cells_out < MCA_BTL_VMSHM_MOST_CELLS_OUT
            && endpoint->out.callbacks < MCA_BTL_VMSHM_MOST_FRAGMENTS_OUT;
 }
 
-/* May a fragment that is made now stand in a cell? What waits behind others would only hold it: a rank that
- * does not receive must not have all the windows. Endpoint lock held. */
+/* May a fragment that is allocated now use a cell? Not if it has to wait behind pending fragments: otherwise
+ * messages to a rank that does not receive could occupy all our windows. Endpoint lock held. */
 static inline bool mca_btl_vmshm_belongs_in_cell(const mca_btl_vmshm_endpoint_t *endpoint)
 {
     return opal_list_is_empty((opal_list_t *) &endpoint->out.pending)
            && mca_btl_vmshm_may_have_cell(endpoint);
 }
 
-/* A fragment with room for `size` bytes (at most the largest cell), in_cell if that is longer than a small
- * one; NULL when memory is gone. */
+/* A fragment with room for `size` bytes (at most the largest cell). If it is not a small one, in_cell says whether
+ * to try to use a cell. NULL: size too large, or out of memory. */
 mca_btl_vmshm_frag_t *mca_btl_vmshm_frag_take(size_t size, uint32_t flags, bool in_cell);
 
-/* Give it and what it still holds back. */
+/* Free the fragment and the memory that it still holds. */
 void mca_btl_vmshm_frag_give(mca_btl_vmshm_frag_t *frag);
 
-/* The peer has consumed it: callback, then give it back if it is ours. No lock held. */
+/* The peer has consumed the fragment: call its callback, then free it if the BTL owns it. No lock held. */
 void mca_btl_vmshm_frag_complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag,
                                  int status);
 
-/* Give back the cell that is kept for the next message to the peer. Endpoint lock held. */
+/* Free the cell that is kept for the next message to the peer. Endpoint lock held. */
 void mca_btl_vmshm_next_cell_give(mca_btl_vmshm_endpoint_t *endpoint);
 
 /* Open MPI's btl_alloc and btl_free. */

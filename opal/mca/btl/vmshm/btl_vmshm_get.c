@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The receiver's side of large messages: streams that are awaited. */
+/* The receiver's side of large messages: pulling streams and copying their chunks to the user. */
 #include "opal_config.h"
 
 #include "btl_vmshm_get.h"
@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-/* Chunks of one peer before others have their turn. */
+/* Most chunks and completions per call for one peer, before other peers get their turn. */
 #define TAKE_BUDGET 64
 
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_pull_t, opal_free_list_item_t, NULL, NULL);
@@ -31,7 +31,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     mca_btl_vmshm_pull_t *pull;
     int rc = OPAL_SUCCESS;
 
-    (void) remote_address;              /* a stream is the whole of what was registered */
+    (void) remote_address;              /* a stream always is the whole registered buffer */
     (void) flags;
     (void) order;
     pull = (mca_btl_vmshm_pull_t *) mca_btl_vmshm_item_take(&c->pulls);
@@ -50,8 +50,8 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     pull->to = local_address;
     pull->size = size;
     pull->done = 0;
-    /* ob1 4.1 asks for the whole message, however short the receive buffer is, and would have the rest
-     * written behind it. Told that it failed, it has the message sent, which it can truncate. */
+    /* ob1 4.1 asks for the whole message even if the receive buffer is shorter, which would overflow the
+     * buffer. If get() fails ob1 has the message sent in fragments instead, and can truncate it. */
     pull->status = size == remote_handle->size && mca_btl_vmshm_ob1_fits(cbfunc, cbdata, size)
                    ? OPAL_SUCCESS : OPAL_ERR_NOT_SUPPORTED;
     pull->handle = local_handle;
@@ -60,7 +60,7 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
     pull->cbdata = cbdata;
     frag->kind = VMSHM_SLOT_PULL;
     memcpy(frag->bytes, &message, sizeof message);
-    /* One lock for both: the peer sees the pulls in the order in which they are served here. */
+    /* One lock for list and message, so that the peer sees the pulls in the order in which they are served here. */
     OPAL_THREAD_LOCK(&endpoint->streams->pull_lock);
     opal_list_append(&endpoint->streams->pulls, &pull->super.super);
     vmshm_store_release(&endpoint->streams->pulling, true);
@@ -109,7 +109,7 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
     return true;
 }
 
-/* The pull whose turn it is, NULL if none is left. */
+/* The first pull of the list, NULL if there is none. */
 static mca_btl_vmshm_pull_t *first_pull(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
@@ -134,14 +134,14 @@ static void complete(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *p
     OPAL_THREAD_UNLOCK(&streams->pull_lock);
     (void) vmshm_fetch_add(&mca_btl_vmshm_context.pulls_open, -1);
     mca_btl_vmshm_buffer_end(pull->to);
-    /* The callback sends and may begin the next get(): no lock may be held. */
+    /* No lock may be held: the callback sends, and may call get() again. */
     pull->cbfunc(&mca_btl_vmshm.super, endpoint, pull->to, pull->handle, pull->cbcontext,
                  pull->cbdata, pull->status);
     mca_btl_vmshm_item_give(&mca_btl_vmshm_context.pulls, &pull->super);
 }
 
-/* The next chunk, if it has come: copied to the user's buffer, or dropped if it is of a stream that
- * nobody awaits. False: it has not come. */
+/* If the next chunk has been published: copy it to the user's buffer, or drop it if it belongs to another
+ * stream than this pull. False: there is none, or the peer is broken. */
 static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t *pull)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
@@ -160,7 +160,7 @@ static bool take_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_pull_t 
         pull->done += chunk.length;
     }
     streams->chunks_in += 1;
-    /* Our loads from the place come before the sender's next stores to it. */
+    /* Release: our loads from the chunk come before the sender's next stores to the same memory. */
     vmshm_store_release(&endpoint->in.my_head->chunks, streams->chunks_in);
     return true;
 }

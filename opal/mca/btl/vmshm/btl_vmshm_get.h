@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Large messages at the receiver: streams are asked for and copied to the user.
+ * Large messages at the receiver.
  */
 #ifndef MCA_BTL_VMSHM_GET_H
 #define MCA_BTL_VMSHM_GET_H
@@ -13,10 +13,11 @@ int mca_btl_vmshm_get(struct mca_btl_base_module_t *btl, struct mca_btl_base_end
                       struct mca_btl_base_registration_handle_t *remote_handle, size_t size,
                       int flags, int order, mca_btl_base_rdma_completion_fn_t cbfunc,
                       void *cbcontext, void *cbdata);
-/* The peer's channel. False: the peer is broken, *why says how. Called by the poller. */
+/* Receive from the peer's channel at `offset` from now on. False: the peer is broken and *why says how, or there is
+ * no memory. Called by the poller. */
 bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset,
                                   const char **why);
-/* Copy what has come of the streams that are awaited, within a budget; returns how many chunks. Called
+/* Take published chunks and complete pulls, within a budget. Returns the number of chunks and completions. Called
  * by the poller. */
 int mca_btl_vmshm_stream_take(mca_btl_vmshm_endpoint_t *endpoint);
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is handed from thread to thread by Open MPI, as ThreadSanitizer must see it.
+ * Annotations for ThreadSanitizer where Open MPI synchronizes threads in a way that it cannot see.
  *
  * Items of free lists: the lists' compare-and-swap of 16 bytes is inline assembly. Users' buffers: a
  * request is completed by an atomic exchange in a library that is not compiled with the sanitizer. Without
- * a word it would take what one thread is done with and another one begins with for a thing of both.
- * Test programs say the same of their buffers: vt.h.
+ * annotations the sanitizer reports a data race when one thread uses an item or buffer after another one.
+ * Test programs annotate their own buffers: vt.h.
  */
 #ifndef MCA_BTL_VMSHM_ITEM_H
 #define MCA_BTL_VMSHM_ITEM_H
@@ -20,7 +20,7 @@ void __tsan_release(void *address);
 #define __tsan_release(address) ((void) 0)
 #endif
 
-/* Before we touch a buffer of the user's, and when the upper layer is told that we are done with it. */
+/* Call these before the first access to a user's buffer, and before telling the upper layer that it is done. */
 static inline void mca_btl_vmshm_buffer_begin(const void *buffer)
 {
     __tsan_acquire((void *) (uintptr_t) buffer);

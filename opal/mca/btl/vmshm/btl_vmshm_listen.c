@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The receiver's side of a connection: hearing bells, finding and following rings. */
+/* The receiver's side of a connection: checking bells, finding rings, switching to larger rings. */
 /* Modelled in test/model/connect.pml: change both. */
 #include "opal_config.h"
 
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What counts the messages of those who are gone. */
+/* A dummy head for peers that are gone: nobody reads it. */
 static struct vmshm_head nobodys_head;
 
 void mca_btl_vmshm_look_again(uint32_t vm)
@@ -17,7 +17,7 @@ void mca_btl_vmshm_look_again(uint32_t vm)
     vmshm_store_relaxed(&mca_btl_vmshm_context.unheard[vm], 2);
 }
 
-/* Read from the ring at `offset` from now on. */
+/* Receive from the ring at `offset` from now on. */
 static bool take_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, const char **why)
 {
     mca_btl_vmshm_found_ring_t ring;
@@ -42,7 +42,7 @@ bool mca_btl_vmshm_ring_follow(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offs
         }
         return false;
     }
-    /* A circle of rings would be followed for ever. */
+    /* Otherwise a cycle of rings would be followed forever. */
     if (endpoint->in.mask <= mask) {
         *why = "the ring it switches to is not larger";
         return false;
@@ -73,13 +73,12 @@ static bool roster_add(mca_btl_vmshm_endpoint_t *endpoint)
     return true;
 }
 
-/* The peer entered a ring for us: read from it, and show it our head. */
 void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t offset = mca_btl_vmshm_check_entry(endpoint, vmshm_rings_offset());
     const int32_t fate = vmshm_fate(endpoint->peer);
-    /* Silence may be forgiven. */
+    /* A silent peer may come back, see vmshm_peer_forgive(). */
     const bool alive = VMSHM_FATE_ALIVE == fate || VMSHM_FATE_SILENT == fate;
     const char *why = NULL;
 
@@ -93,14 +92,14 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
         if (NULL != why) {
             vmshm_peer_broken(endpoint->peer, "ring", why);
         } else if (alive && 0 == endpoint->in.head_offset) {
-            mca_btl_vmshm_look_again(endpoint->peer->vm);   /* out of memory: try again */
+            mca_btl_vmshm_look_again(endpoint->peer->vm);   /* out of memory: retry */
         }
         return;
     }
-    /* Who is gone reads no head. The entry in the table may be for the next process of its slot. */
+    /* A peer that is gone does not read our head, and our table entry may already be for its slot's next process. */
     endpoint->in.my_head = 0 == endpoint->in.head_offset ? &nobodys_head
                                                    : mca_btl_vmshm_at(endpoint->in.head_offset);
-    /* The line may have been another's head: for whom it counts comes last. */
+    /* The line may have been the head for another peer: store `from` last, with release. */
     vmshm_store_relaxed(&endpoint->in.consumed, endpoint->in.position);
     vmshm_store_relaxed(&endpoint->in.my_head->head, endpoint->in.position);
     vmshm_store_relaxed(&endpoint->in.my_head->chunks, 0);
@@ -150,8 +149,8 @@ void mca_btl_vmshm_key_add(const uint8_t key[16])
     OPAL_THREAD_UNLOCK(&c->connect_lock);
 }
 
-/* If not, it is noted that somebody of that VM has it: under the lock, so that a key which comes now is
- * not missed. */
+/* Do we know the key? If not, note in `unheard` that a process of that VM has an unknown key. Under the lock, so that
+ * a concurrent mca_btl_vmshm_key_add() is not missed. */
 static bool is_key_held(const uint8_t key[16], uint32_t vm)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -166,8 +165,8 @@ static bool is_key_held(const uint8_t key[16], uint32_t vm)
     return held;
 }
 
-/* Is the process of that slot one whose ring is read already? In a large job most are, each time that
- * another one's bell rings. */
+/* Do we already receive from the process in that slot? In a large job that is true for most slots whenever
+ * a bell has rung. */
 static bool is_heard(uint32_t vm, uint32_t slot)
 {
     const mca_btl_vmshm_endpoint_t *endpoint =
@@ -186,7 +185,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
     if (OPAL_LIKELY(bell == c->bells[vm] && vmshm_load_relaxed(&c->unheard[vm]) < 2)) {
         return;
     }
-    /* First remember, then look: a ring that is made meanwhile rings again. */
+    /* Store the bell's value before searching: if a ring is created meanwhile, the bell's value changes again. */
     c->bells[vm] = bell;
     vmshm_store_relaxed(&c->unheard[vm], 0);
     for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
@@ -215,7 +214,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
         a.generation = proc.generation;
         endpoint = mca_btl_vmshm_endpoint_get(&a, &e);
         if (NULL == endpoint && VMSHM_ERR_PEER != e.code && VMSHM_ERR_USER != e.code) {
-            /* Its messages would wait for ever. */
+            /* Otherwise its messages would wait forever. */
             vmshm_peer_unmapped(&c->attached->registry, NULL, &e);
         }
         if (NULL != endpoint && NULL == endpoint->in.ring

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Whoever waits must wait for something that comes back: a few cells of each size are set aside at start, an eager
- * message may use a large cell, and only first rings and heads, without which a peer cannot be talked to at all,
- * are vital to the arena.
+ * A message that waits for memory must wait for memory that is certain to be freed. So a few cells of each size are
+ * allocated at start, and an eager message may use a large cell. First rings and heads, without which there is no
+ * communication with a peer at all, come from memory that the arena reserves ("vital").
  */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cells of each size that are set aside at start. */
+/* Number of cells of each class that are allocated at start. */
 static const unsigned int first_cells[MCA_BTL_VMSHM_CELL_CLASSES] = { 4, 2 };
 
 static bool stack_push(mca_btl_vmshm_stack_t *stack, uint64_t item)
@@ -32,7 +32,7 @@ static bool stack_push(mca_btl_vmshm_stack_t *stack, uint64_t item)
     return true;
 }
 
-/* One line more than the payload, so that the cells of a class do not all start in the same cache
+/* One cache line more than the payload, so that the cells of a class do not all start in the same cache
  * set. */
 static uint64_t cell_stride(const mca_btl_vmshm_memory_t *memory, int cell_class)
 {
@@ -114,12 +114,11 @@ uint64_t mca_btl_vmshm_cell_take(mca_btl_vmshm_memory_t *memory, int *cell_class
 void mca_btl_vmshm_cell_give(mca_btl_vmshm_memory_t *memory, uint64_t cell, int cell_class)
 {
     OPAL_THREAD_LOCK(&memory->lock);
-    /* Without memory for the stack the cell is lost until the process ends: nothing breaks. */
+    /* If the stack cannot grow the cell is leaked until the process ends, which is harmless. */
     (void) stack_push(&memory->cells[cell_class], cell);
     OPAL_THREAD_UNLOCK(&memory->lock);
 }
 
-/* Without a first ring the peer cannot be talked to. */
 static bool is_first(const mca_btl_vmshm_memory_t *memory, uint32_t slots)
 {
     return slots == memory->first_slots;
@@ -162,7 +161,7 @@ static void fill_pool(mca_btl_vmshm_memory_t *memory)
     const size_t most = memory->arena->window_bytes / 2;
     const size_t size = memory->pool_bytes;
     const uint32_t room = (uint32_t) ((size < most ? size : most) / MCA_BTL_VMSHM_POOL_CHUNK);
-    /* What is not to be had now may be later: the arena asks the section again. */
+    /* If this fails it is tried again next time: the arena then asks the section again. */
     const uint64_t first = 0 == room ? 0 : vmshm_arena_take(memory->arena, room * stride, false);
 
     if (0 == first) {

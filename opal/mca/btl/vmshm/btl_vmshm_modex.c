@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What processes tell each other in MPI_Init. */
+/* The addresses that processes exchange in MPI_Init. */
 #include "opal_config.h"
 
 #include "btl_vmshm_modex.h"
@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* That there is nothing to offer must be said, too: for a process that said nothing PMIx lets each of its peers
- * wait several seconds. */
+/* A process without an address must publish that, too: if it published nothing, PMIx would let each of its peers wait
+ * for several seconds. */
 int mca_btl_vmshm_address_put(const struct vmshm_address *address)
 {
     const struct vmshm_address none = { .format = 0 };
@@ -28,7 +28,7 @@ bool mca_btl_vmshm_address_get(const opal_process_name_t *name, struct vmshm_add
     got = OPAL_SUCCESS == rc && sizeof *a == bytes;
     if (got) {
         memcpy(a, data, sizeof *a);
-        got = 0 != a->format;           /* 0: it has nothing to offer */
+        got = 0 != a->format;           /* 0: the process published that it has no address */
     }
     free(data);
     return got;

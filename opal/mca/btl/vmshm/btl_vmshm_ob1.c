@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one thing that this transport must know of the PML above it: how long a receive buffer is.
+ * The one thing that this transport must know about the PML: the size of the receive buffer.
  *
- * ob1 passes its private rdma fragment as get()'s cbdata. The mirror of it (btl_vmshm_compat.h) is used
- * only if the object's class has the name and the size of the mirror; otherwise every get() is
- * refused, and ob1 has the message sent in fragments.
+ * ob1 passes its private RDMA fragment as get()'s cbdata. We read it through a mirror of its type
+ * (btl_vmshm_compat.h), but only if the object's class has the expected name and the mirror's size;
+ * otherwise every get() is refused, and ob1 has the message sent in fragments.
  */
 #include "opal_config.h"
 
@@ -22,7 +22,7 @@ static bool is_object(const void *object, const char *name, size_t bytes)
     return 0 == strcmp(class->cls_name, name) && (0 == bytes || class->cls_sizeof == bytes);
 }
 
-/* Whose get() is it? Only of an object of ob1's own may anything be read. */
+/* Was get() called by ob1? cbdata may be interpreted only if it is ob1's. */
 static bool is_ob1(mca_btl_base_rdma_completion_fn_t cbfunc)
 {
     static mca_btl_base_rdma_completion_fn_t known;
@@ -39,7 +39,7 @@ static bool is_ob1(mca_btl_base_rdma_completion_fn_t cbfunc)
     return true;
 }
 
-/* Classes do not change: looking at their names once is enough. */
+/* Are fragment and request of the expected classes? The class names are compared only once, then the pointers. */
 static bool is_known(const mca_btl_vmshm_ob1_frag_t *frag)
 {
     static const opal_class_t *frag_class, *request_class;
@@ -67,7 +67,7 @@ bool mca_btl_vmshm_ob1_fits(mca_btl_base_rdma_completion_fn_t cbfunc, const void
     size_t room = 0;
 
     if (!is_ob1(cbfunc)) {
-        return true;                    /* the size that a caller gives is that of its buffer */
+        return true;                    /* other callers pass the size of their buffer */
     }
     if (!is_known(cbdata)) {
         return false;
