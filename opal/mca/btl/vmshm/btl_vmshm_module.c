@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The module: who can be reached, descriptors, start and end. */
+/* The module: reachability of peers, preparing descriptors, start and stop. */
 #include "opal_config.h"
 
 #include "btl_vmshm_connect.h"
@@ -20,7 +20,7 @@
 #include "opal/util/arch.h"
 #include "opal/util/output.h"
 
-/* Processes of other jobs for whose first rings there is room beside those of this one. */
+/* Number of processes of other jobs for which memory for first rings is reserved, in addition to our job's ranks. */
 #define SPARE_PEERS 8
 
 static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
@@ -47,7 +47,7 @@ static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
                    "the peer has this process's own place: VM %u, slot %u", a->vm, a->slot);
         mca_btl_vmshm_unreachable(proc, &e);
     } else if (a->vm != m->id.vm || c->intra_vm
-               /* vader serves the processes of one job only, not those of a spawned one */
+               /* within a VM vader serves the processes of the same job, but not those of a spawned job */
                || proc->proc_name.jobid != OPAL_PROC_MY_NAME.jobid
                || 0 != memcmp(a->segment_uuid, m->segment.header.segment_uuid,
                               sizeof a->segment_uuid)) {
@@ -81,8 +81,8 @@ static int mca_btl_vmshm_add_procs(struct mca_btl_base_module_t *btl, size_t npr
     return OPAL_SUCCESS;
 }
 
-/* The rings stay: the peer may still read what was sent, and may be added again (a second connect
- * to the same job). What it held goes when its process ends or this one finalizes. */
+/* Rings are kept: the peer may still read what was sent, and may be added again (a second connect to the
+ * same job). They are freed when the peer's process ends or this process finalizes. */
 static int mca_btl_vmshm_del_procs(struct mca_btl_base_module_t *btl, size_t nprocs,
                                    struct opal_proc_t **procs,
                                    struct mca_btl_base_endpoint_t **peers)
@@ -96,8 +96,8 @@ static int mca_btl_vmshm_del_procs(struct mca_btl_base_module_t *btl, size_t npr
     return OPAL_SUCCESS;
 }
 
-/* Before a fragment is made: the cells that the peer has consumed are the warm ones. Returns whether it may
- * have one. */
+/* Called before a fragment is allocated: reclaim the cells that the peer has consumed, which are likely to be in the
+ * cache. Returns whether the fragment may use a cell. */
 static bool look_at_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
     bool in_cell;
@@ -211,7 +211,7 @@ static size_t largest_cell(size_t eager)
                                 mca_btl_vmshm.super.btl_max_send_size));
 }
 
-/* Memory and lists of an attached segment. */
+/* Initialize memory and free lists after the segment was attached. */
 static int prepare(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -221,7 +221,7 @@ static int prepare(void)
     c->base = m->segment.base;
     c->alerts = &c->attached->events.alerts;
     c->alerts_seen = 0;
-    /* Bells that rang for earlier owners of the slot. */
+    /* Ignore bells that rang for earlier owners of our slot. */
     for (uint32_t vm = 0; vm < m->segment.header.vms; ++vm) {
         c->bell[vm] = vmshm_vm_bell(m, vm);
         c->bells[vm] = vmshm_load_acquire(c->bell[vm]);
@@ -276,7 +276,7 @@ int mca_btl_vmshm_module_start(const struct vmshm_join_options *join)
     return rc;
 }
 
-/* The upper layer may hold the endpoint longer than this process has its peer. */
+/* Put the peer here, not in the destructor: the upper layer may hold the endpoint longer. */
 static void end_endpoint(mca_btl_vmshm_endpoint_t *endpoint)
 {
     if (NULL != endpoint->peer) {
@@ -295,10 +295,10 @@ void mca_btl_vmshm_module_stop(void)
         return;
     }
     c->active = false;
-    /* From here on this thread is alone with the endpoints. */
+    /* From here on no other thread accesses the endpoints. */
     vmshm_events_remove(&c->attached->events, mca_btl_vmshm_tick);
     if (NULL == vmshm_monitor_lost(&c->attached->monitor)) {
-        mca_btl_vmshm_publish_sent();   /* what was sent since the last tick, too */
+        mca_btl_vmshm_publish_sent();   /* includes what was sent since the last tick */
     }
     for (uint64_t i = 0; i < mca_btl_vmshm_places(); ++i) {
         if (NULL != c->table[i]) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The sender's side of a connection: making a ring, growing it, taking back what the peer consumed. */
+/* The sender's side of a connection: creating a ring, growing it, reclaiming what the peer has consumed. */
 /* Modelled in test/model/ring.pml and connect.pml: change both. */
 #include "opal_config.h"
 
@@ -11,13 +11,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A first ring is small, for there may be one towards every rank. A pair that sends more than a few
- * messages gets a ring of this size even if its peer keeps up: each look at the peer's head is a
- * cache miss, and a ring of N slots needs one every N - 1 messages. */
+/* A first ring is small, since there may be one to every rank. After BUSY_AFTER messages it grows to
+ * BUSY_SLOTS slots, even if the peer keeps up: each read of the peer's head is a cache miss, and a ring
+ * of N slots needs one for every N - 1 messages. */
 #define BUSY_SLOTS 64
 #define BUSY_AFTER 32
 
-/* A ring whose first message will be at `first`; 0: no memory. */
+/* Create a ring whose first message will be at position `first`. Returns its offset; 0: no memory. */
 static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slots, uint64_t first)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -35,17 +35,17 @@ static uint64_t make_ring(const mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
     ring->slots = slots;
     ring->from = mca_btl_vmshm_member()->nonce;
     ring->first = first;
-    /* The memory may have been a ring before: whatever stands in a slot must not look published. */
+    /* The memory may have been a ring before: old words must not look like published messages. */
     for (uint64_t p = first; p < first + slots; ++p) {
         vmshm_store_relaxed(&slot[p & (slots - 1)].word, VMSHM_SLOT_CLEAR(p));
     }
-    /* A peer that loaded this offset long ago may look now: that the ring is for it comes last. */
+    /* Store `to` last, with release: a peer that loaded this offset long ago may read the ring at any moment. */
     vmshm_store_release(&ring->to, endpoint->peer->nonce);
     return offset;
 }
 
-/* First rings have memory of their own; when that is gone, too, it may come back from peers that leave
- * and from other jobs. Those who are to send wait meanwhile, but not for ever. */
+/* Even the memory that is reserved for first rings is used up. It may be freed when peers leave or other
+ * jobs end, so messages wait, but not forever: give the peer up after MCA_BTL_VMSHM_NO_RING_TICKS. */
 static void await_memory(mca_btl_vmshm_endpoint_t *endpoint)
 {
     const uint32_t now = vmshm_load_relaxed(&mca_btl_vmshm_context.attached->monitor.ticks);
@@ -65,7 +65,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     uint64_t offset;
 
     if (!mca_btl_vmshm_is_alive(endpoint)) {
-        return OPAL_ERR_UNREACH;        /* nobody would give it back */
+        return OPAL_ERR_UNREACH;        /* nothing would free the ring later */
     }
     offset = make_ring(endpoint, slots, 0);
     if (0 == offset) {
@@ -75,7 +75,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     endpoint->out.no_ring_since = 0;
     endpoint->out.inflight = calloc(slots, sizeof *endpoint->out.inflight);
     endpoint->out.stale = calloc(slots, sizeof *endpoint->out.stale);
-    /* The ring must be complete before its offset is seen, the offset before the bell. */
+    /* The ring must be complete before its offset is visible, and the offset must be visible before the bell rings. */
     if (NULL == endpoint->out.inflight || NULL == endpoint->out.stale
         || !mca_btl_vmshm_entry_set(vmshm_rings_offset(), endpoint, offset)) {
         free(endpoint->out.inflight);
@@ -94,7 +94,7 @@ int mca_btl_vmshm_ring_open(mca_btl_vmshm_endpoint_t *endpoint)
     return OPAL_SUCCESS;
 }
 
-/* Continue in a ring of more slots. */
+/* Create a larger ring, and switch to it. */
 static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -106,7 +106,7 @@ static bool ring_grow(mca_btl_vmshm_endpoint_t *endpoint)
     uint64_t offset;
     bool *stale;
 
-    /* One switch at a time: the last one must have been consumed. */
+    /* Only one switch at a time: the peer must have consumed the previous one. */
     if (slots <= old_slots || 0 != endpoint->out.old_offset
         || endpoint->out.tail - endpoint->out.head >= old_slots) {
         return false;
@@ -145,7 +145,7 @@ void mca_btl_vmshm_reclaim_to(mca_btl_vmshm_endpoint_t *endpoint, uint64_t head)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
 
-    /* Most messages leave nothing behind. */
+    /* The loop ends early because most messages have nothing to reclaim. */
     for (uint64_t p = endpoint->out.head; p < head && endpoint->out.cells_out + endpoint->out.callbacks > 0; ++p) {
         mca_btl_vmshm_inflight_t *sent = mca_btl_vmshm_ring_inflight(endpoint, p);
 
@@ -198,7 +198,7 @@ bool mca_btl_vmshm_ring_relieve(mca_btl_vmshm_endpoint_t *endpoint, uint32_t slo
     if (!mca_btl_vmshm_ring_has_room(endpoint, slots)) {
         mca_btl_vmshm_reclaim(endpoint);
     }
-    /* A long message alone is no reason to grow: it has a cell. */
+    /* Do not grow only for a long message: it can be sent in a cell. */
     if (!busy && slots > MCA_BTL_VMSHM_SMALL_SLOTS) {
         return mca_btl_vmshm_ring_has_room(endpoint, slots);
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Copying a message out of the user's buffer into shared memory, and into the user's buffer.
+ * Copying messages from the user's buffer into shared memory, and into the user's buffer.
  */
 #ifndef MCA_BTL_VMSHM_PACK_H
 #define MCA_BTL_VMSHM_PACK_H
@@ -13,9 +13,9 @@
 #include <emmintrin.h>
 #endif
 
-/* Up to here a message is copied in steps that libc's memcpy does with vector registers. Left alone it
- * takes the processor's string instruction from a bit above one step on, which was up to twice as
- * slow into lines that the peer has just read; for larger fragments it is the better one. */
+/* Messages of up to STEPPED_MOST bytes are copied in steps of STEP_BYTES, for which libc's memcpy uses vector
+ * registers. Just above that size memcpy switches to the processor's string instruction, which was up to
+ * twice as slow when it wrote to lines that the peer has just read; for larger fragments it is faster. */
 #define MCA_BTL_VMSHM_STEP_BYTES   2048
 #define MCA_BTL_VMSHM_STEPPED_MOST (32 * 1024)
 
@@ -32,9 +32,9 @@ static inline void mca_btl_vmshm_copy(uint8_t *to, const uint8_t *from, size_t b
     memcpy(to, from, bytes);
 }
 
-/* Past the caches. Where the peer's core has none of them in common with ours, a line that it read last
- * is slow to write and, once written, slow to be fetched out of our cache; from memory both are up to
- * six times as fast. */
+/* Copy with non-temporal stores, which bypass the caches. If the peer's core shares no cache with ours, a line
+ * that the peer read last is slow to write, and slow for the peer to fetch from our cache afterwards. With
+ * the line in memory both are up to six times as fast. */
 static inline void mca_btl_vmshm_copy_past_caches(uint8_t *to, const uint8_t *from, size_t bytes)
 {
 #if defined(__SSE2__)
@@ -51,16 +51,16 @@ static inline void mca_btl_vmshm_copy_past_caches(uint8_t *to, const uint8_t *fr
         to += VMSHM_LINE_BYTES;
         from += VMSHM_LINE_BYTES;
     }
-    /* These stores are not ordered by a release. */
+    /* Non-temporal stores are not ordered by a release store. */
     _mm_sfence();
 #endif
     mca_btl_vmshm_copy(to, from, bytes);
 }
 
-/* Pack at most *bytes, from the convertor's position on, to `to`; *bytes becomes what was packed. The
- * position of a convertor of contiguous data does not move: the PML sets it for each fragment.
- * past_caches is a wish: data must be contiguous and `to` on a line for it. Returns a negative number
- * on error, as opal_convertor_pack(). */
+/* Pack at most *bytes, starting at the convertor's position, to `to`, and set *bytes to the number packed.
+ * With contiguous data the convertor's position is not advanced: the PML sets it for each fragment.
+ * past_caches is honoured only if the data are contiguous and `to` is aligned to a cache line. Returns a
+ * negative number on error, like opal_convertor_pack(). */
 static inline int32_t mca_btl_vmshm_pack(struct opal_convertor_t *convertor, uint8_t *to,
                                          size_t *bytes, bool past_caches)
 {

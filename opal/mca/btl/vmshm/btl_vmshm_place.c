@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Where the chunks of streams stand between the sender's copy and the receiver's.
+ * The memory in which chunks of streams are between the sender's copy and the receiver's copy.
  *
- *   near peer   in the pool, memory in which all streams of the process go round and round: more than
- *               a core's own caches hold. A line that comes back was evicted from both cores, and is
- *               written and read faster than one which the other core still has
- *   far peer    in places of the channel's own, written past the caches. A near peer's chunks stand
- *               there, too, while the pool is empty: others may keep it until this peer goes on
+ *   near peer   in the pool, whose buffers all streams of the process use in a cycle. The pool is larger
+ *               than a core's private caches: when a buffer is reused its lines were evicted from both
+ *               cores, and are written and read faster than lines that the other core still caches
+ *   far peer    in buffers of the channel itself, written with non-temporal stores. Chunks for a near
+ *               peer use these, too, while the pool is empty: otherwise the peer would have to wait
+ *               until other peers' streams free pool buffers
  *
  * The measurements are in doc/decisions.md.
  */
@@ -16,12 +17,12 @@
 #include "btl_vmshm_place.h"
 
 #define OWN_CHUNK      8192u
-/* A stream is cut in at least two, so that both sides copy at the same time. */
+/* A stream is split into at least two chunks, so that both sides copy at the same time, but into none below this. */
 #define LEAST_CHUNK    4096u
-/* Bytes between two samples of the distance. */
+/* Bytes between two samples of the peer's distance. */
 #define SAMPLE_BYTES   (128 * 1024)
 
-/* A line apart, so that they do not compete for the same sets of the caches. */
+/* One cache line more, so that the buffers do not compete for the same cache sets. */
 #define OWN_STRIDE     (OWN_CHUNK + VMSHM_LINE_BYTES)
 
 bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint)
@@ -35,7 +36,7 @@ bool mca_btl_vmshm_places_open(mca_btl_vmshm_endpoint_t *endpoint)
     return 0 != streams->own_places;
 }
 
-/* The next part of the pool that this endpoint fills; false: there is none. */
+/* Memory for the next chunk, from the pool buffer that this endpoint is filling. False: the pool is empty. */
 static bool take_from_pool(mca_btl_vmshm_endpoint_t *endpoint, size_t size,
                            mca_btl_vmshm_place_t *place)
 {
@@ -58,7 +59,7 @@ static bool take_from_pool(mca_btl_vmshm_endpoint_t *endpoint, size_t size,
     *place = (mca_btl_vmshm_place_t) { streams->pool_place + streams->pool_used, bytes, false };
     streams->pool_used += bytes;
     if (MCA_BTL_VMSHM_POOL_CHUNK == streams->pool_used) {
-        /* It goes back when its last chunk was taken. */
+        /* The buffer is full: it goes back to the pool when the peer has taken this chunk. */
         streams->pool_places[streams->chunks_out % MCA_BTL_VMSHM_CHUNKS] = streams->pool_place;
         streams->pool_out += 1;
         streams->pool_place = 0;

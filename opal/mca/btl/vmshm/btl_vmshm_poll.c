@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The receiver's half: what stands in a ring is checked and delivered. */
+/* The receiver's half of a ring: checking and delivering messages. */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
@@ -12,28 +12,29 @@
 
 #include <string.h>
 
-/* Messages from one ring before the others have their turn. */
+/* Most messages taken from one ring before the other rings get their turn. */
 #define POLL_BUDGET 32
-/* A silent ring is looked at more closely each time it was polled so often (a power of two). */
+/* After this many polls without a message (a power of two) check that the ring is not damaged. */
 #define CHECK_EVERY 1024
-/* The same for a ring that is polled in turn. */
+/* The same for a cold ring. */
 #define CHECK_COLD_EVERY 64
-/* A ring that was silent for so many polls is polled in turn with others of its kind. */
+/* A ring without a message for this many polls becomes cold: cold rings are polled in turn. */
 #define COLD_AFTER CHECK_EVERY
-/* So many silent rings are looked at each time: what polling them costs does not grow with them. */
+/* Number of cold rings per poll, so that the cost of polling does not grow with the number of cold rings. */
 #define COLD_PER_POLL 2
-/* With so few rings there is nothing to gain. */
+/* With at most this many hot rings none is made cold: there is nothing to gain. */
 #define HOT_ANYWAY 4
-/* The outer poll's message holds up the sender's memory: no more than may be what is waited for. */
+/* Messages per ring in a nested poll. Few, because the outer poll cannot show its head meanwhile, so nothing that is
+ * taken is freed at the sender; one may already be the message that the callback waits for. */
 #define NESTED_BUDGET 1
-/* Show the head after so many bytes, so that the sender's cells come back while they are warm. */
+/* Store the head after this many bytes, so that the sender gets cells back while they are still in the cache. */
 #define HEAD_BYTES (16 * 1024)
-/* So much of a message is asked for before it is delivered. */
+/* Number of bytes of a message that are prefetched before it is delivered. */
 #define FETCH_BYTES 1024
-/* Where one short message follows the other, the line so many slots ahead is asked for. */
+/* When short messages follow each other, prefetch the slot this far ahead. */
 #define AHEAD_SLOTS 6
 
-/* One thread polls at a time; each poll within a callback has another one of these. */
+/* The deliveries can be static as one thread polls at a time; each level of nested polls has its own. */
 static inline void deliver(mca_btl_vmshm_endpoint_t *endpoint, void *bytes, size_t length,
                            mca_btl_base_tag_t tag)
 {
@@ -43,8 +44,8 @@ static inline void deliver(mca_btl_vmshm_endpoint_t *endpoint, void *bytes, size
                           length, tag);
 }
 
-/* The lines travel while the upper layer reads the header and looks for the receive. None beyond the
- * end: the sender may be writing there. */
+/* Prefetch the message while the upper layer reads the header and matches the receive. No line beyond the
+ * end of the message: the sender may be writing there. */
 static inline void fetch(const void *from, size_t bytes)
 {
     const uint8_t *end = (const uint8_t *) from + (bytes < FETCH_BYTES ? bytes : FETCH_BYTES);
@@ -55,7 +56,7 @@ static inline void fetch(const void *from, size_t bytes)
     }
 }
 
-/* Deliver the message that the slot refers to, from where it stands. Returns its bytes, or 0: broken. */
+/* Deliver the message from the cell that the slot refers to, in place. Returns its length; 0: the peer is broken. */
 static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                         mca_btl_base_tag_t tag)
 {
@@ -71,8 +72,8 @@ static size_t take_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_s
     return bytes;
 }
 
-/* What is in one slot are headers for the most part, and copied as the slot is; from a longer message
- * the upper layer copies, as from a cell. */
+/* Deliver a copy: a message in one slot is mostly just a header, so copying the slot is cheap. Longer messages
+ * are delivered in place, and the upper layer copies from there. */
 static inline void take_short(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                               size_t bytes, mca_btl_base_tag_t tag)
 {
@@ -82,7 +83,7 @@ static inline void take_short(mca_btl_vmshm_endpoint_t *endpoint, const struct v
     deliver(endpoint, copy + VMSHM_SHORT_START, bytes, tag);
 }
 
-/* Messages between the two components themselves. False: broken. */
+/* Handle a control message, which is for this component and not for the upper layer. False: the peer is broken. */
 static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
                          uint32_t kind)
 {
@@ -103,19 +104,19 @@ static bool take_control(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_
     return false;
 }
 
-/* Our loads from slots and cells come before the sender's next stores to them. A poll within a callback
- * shows nothing of the ring whose message that callback still reads. */
+/* Store our head with release, so that our loads from slots and cells come before the sender's next stores to them.
+ * Must not be called by a nested poll for the ring whose message the outer callback is still reading. */
 static inline void show_head(mca_btl_vmshm_endpoint_t *endpoint)
 {
-    /* No ack may be ahead of the head: the peer would take the head for a lie. */
+    /* The head first: an ack must not be ahead of the head, or the peer would treat the head as invalid. */
     vmshm_store_release(&endpoint->in.my_head->head, endpoint->in.position);
     vmshm_store_release(&endpoint->in.consumed, endpoint->in.position);
     endpoint->in.unshown = 0;
 }
 
-/* A message that is not a short one, or not as it should be. The position is behind it before it is
- * delivered, for the callback may poll. Returns 1, or 0 for one after which the next stands in another
- * ring, or -1: the peer is broken. */
+/* Take a message that is not a short one, or is invalid. The position is advanced before the message is
+ * delivered, because the callback may poll. Returns 1; 0: a switch, the next message is in another ring;
+ * -1: the peer is broken. */
 static __opal_attribute_noinline__ int
 take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word)
 {
@@ -165,8 +166,8 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
     return 1;
 }
 
-/* The message that stands at the position, and those behind it: `slot` and `word` are of the first.
- * Inlined where it is called: some 4 ns of the 130 that a short message takes. */
+/* Take the message at the current position, whose slot and word are given, and those that follow.
+ * Always inlined, which saves some 4 ns of the 130 ns that a short message takes. */
 static inline __opal_attribute_always_inline__ int
 take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t word,
               int budget)
@@ -200,7 +201,7 @@ take_messages(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
     } while (count < budget && VMSHM_SLOT_SEQ(word) == (uint32_t) (endpoint->in.position + 1));
     endpoint->in.taking -= 1;
     if (OPAL_UNLIKELY(nested)) {
-        endpoint->in.unshown = HEAD_BYTES;         /* as soon as the outer one has its message */
+        endpoint->in.unshown = HEAD_BYTES;         /* the outer poll shows the head after its current message */
     } else if (count > 0) {
         show_head(endpoint);
     }
@@ -216,16 +217,16 @@ int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget)
            ? take_messages(endpoint, slot, word, budget) : 0;
 }
 
-/* Does a message stand there? What most looks at most rings come to: it takes the line of the slot
- * and a part of the roster's, nothing of the endpoint. */
+/* Has the awaited message been published? Most polls of most rings do no more than this, so it touches only the
+ * slot's cache line and the roster, not the endpoint. */
 static inline bool has_message(const mca_btl_vmshm_watch_t *watch, uint64_t *word)
 {
     *word = mca_btl_vmshm_word_at(watch->slot);
     return VMSHM_SLOT_SEQ(*word) == watch->next;
 }
 
-/* Entry i of a roster, which a poll within a callback may move: it adds to rosters, and takes nothing
- * out of them. */
+/* Take messages for entry i of a roster. By index, because a nested poll may reallocate the roster; it only adds
+ * entries and does not remove any. */
 static inline int poll_watched(mca_btl_vmshm_watch_t **roster, uint32_t i, uint64_t word)
 {
     mca_btl_vmshm_endpoint_t *endpoint = (*roster)[i].endpoint;
@@ -284,7 +285,8 @@ int mca_btl_vmshm_poll_cold(void)
     return count;
 }
 
-/* Within a callback: of the ring whose message it reads only the endpoint says how far it was read. */
+/* Poll within a callback. Does not use the watches: that of the ring whose message the callback reads is outdated,
+ * only the endpoint has the current position. */
 int mca_btl_vmshm_poll_nested(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;

@@ -7,14 +7,13 @@
 
 #include "btl_vmshm_context.h"
 
-/* Polls within callbacks of polls: the upper layer may wait for something in a callback. */
+/* Most nested polls: the upper layer may call progress from a callback, to wait for something. */
 #define MCA_BTL_VMSHM_MOST_NESTED 8
 
-/* Deliver what stands in the endpoint's ring, at most `budget` messages. */
+/* Deliver at most `budget` messages from the endpoint's ring. Returns their number. */
 int mca_btl_vmshm_poll(mca_btl_vmshm_endpoint_t *endpoint, int budget);
 
-/* What stands in the rings that are polled each time; in some of the silent ones, in turn; within a callback, in all
- * of them. */
+/* Deliver from all hot rings; from some of the cold rings, in turn; within a callback, from all rings. */
 int mca_btl_vmshm_poll_hot(void);
 int mca_btl_vmshm_poll_cold(void);
 int mca_btl_vmshm_poll_nested(void);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* One turn of progress: rings that are polled, streams, and the work that sends left behind. */
+/* The progress function: polls rings, takes chunks of streams, and continues sends that could not complete. */
 #include "opal_config.h"
 
 #include "btl_vmshm_progress.h"
@@ -14,12 +14,12 @@
 
 #include <sched.h>
 
-/* Polls with a message from one look at everything else to the next (a power of two). */
+/* While messages arrive, only one of this many polls does the rest of progress (a power of two). */
 #define BUSY_TURNS 8
-/* So many empty polls in a row make room for others that may want the core (a power of two). */
+/* Yield the core after this many consecutive empty polls (a power of two). */
 #define YIELD_EVERY 2048
 
-/* Chunks of streams that are awaited, from whomever. */
+/* Take chunks from all peers that we have pulls for. */
 static int take_streams(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -38,7 +38,7 @@ static int take_streams(void)
     return count;
 }
 
-/* What sends left: callbacks of consumed fragments, fragments that wait for room. */
+/* Visit the endpoints in `working`: flush pending fragments, push streams, call callbacks of consumed fragments. */
 static int work(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -76,7 +76,7 @@ static int work(void)
             mca_btl_vmshm_work_on(endpoint);
         }
         OPAL_THREAD_UNLOCK(&endpoint->lock);
-        /* Callbacks send: no lock may be held. */
+        /* No lock may be held: callbacks send. */
         while (!opal_list_is_empty(&done)) {
             mca_btl_vmshm_frag_complete(endpoint, (mca_btl_vmshm_frag_t *)
                                         opal_list_remove_first(&done), OPAL_SUCCESS);
@@ -88,9 +88,9 @@ static int work(void)
     return count;
 }
 
-/* Cells that peers have consumed come back when their head is read, which nobody does for a peer to
- * which nothing more is sent: a fragment for another one may wait for just these, or for one that is
- * kept for the next message to somebody. */
+/* Consumed cells are freed only when the peer's head is read, which does not happen for a peer to which
+ * nothing more is sent. So if a fragment for any peer lacks a cell, read all heads, and also free the cells
+ * that are kept for the next message to each peer. */
 static void reclaim_everywhere(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -122,7 +122,7 @@ int mca_btl_vmshm_component_progress(void)
     bool nested = false, yield = false;
     int count;
 
-    /* With threads a poll within a callback returns at once, as vader's does. */
+    /* With threads a nested call returns at once, as in vader. */
     if (opal_using_threads()) {
         if (0 != __atomic_exchange_n(&c->polling, 1, __ATOMIC_ACQUIRE)) {
             return 0;
@@ -134,8 +134,8 @@ int mca_btl_vmshm_component_progress(void)
     }
 
     count = OPAL_UNLIKELY(nested) ? mca_btl_vmshm_poll_nested() : mca_btl_vmshm_poll_hot();
-    /* While messages come, the rest has its turn now and then. Except when what came may have been
-     * taken from a segment that is lost: a program must not see those zeros. */
+    /* While messages arrive, the rest is done only now and then. But do not skip it after an alert: if the
+     * segment is lost, what arrived may be zeros, which the program must not see. */
     if (count > 0 && 0 == vmshm_load_relaxed(&c->working_count) && 0 == vmshm_load_relaxed(&c->pulls_open)
         && 0 != (++c->busy & (BUSY_TURNS - 1)) && OPAL_LIKELY(!mca_btl_vmshm_is_alerted())) {
         c->quiet = 0;
@@ -157,7 +157,7 @@ int mca_btl_vmshm_component_progress(void)
         c->bell_next = 0;
     }
     mca_btl_vmshm_listen(c->bell_next);
-    /* Who has left is let go when nobody reads from him. */
+    /* Not in a nested call, because the outer callback may still be reading a departed peer's memory. */
     if (OPAL_UNLIKELY(mca_btl_vmshm_is_alerted()) && !nested) {
         mca_btl_vmshm_attend();
     }
@@ -169,8 +169,8 @@ int mca_btl_vmshm_component_progress(void)
 
 out:
     vmshm_store_release(&c->polling, vmshm_load_relaxed(&c->polling) - 1);
-    /* The message that is waited for may come from a process that has no core while this one polls.
-     * Open MPI yields by itself only if it knows that its node is oversubscribed. */
+    /* The sender of the message that we wait for may need this core in order to run. Open MPI itself
+     * yields only if it knows that its node is oversubscribed. */
     if (OPAL_UNLIKELY(yield)) {
         (void) sched_yield();
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One turn of progress.
+ * The component's progress function.
  */
 #ifndef MCA_BTL_VMSHM_PROGRESS_H
 #define MCA_BTL_VMSHM_PROGRESS_H
