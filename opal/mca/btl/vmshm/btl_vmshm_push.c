@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The sender's side of large messages: streams that are offered, awaited, in the channel. */
+/* The sender's side of large messages: offering streams, handling pulls, pushing chunks into the channel. */
 #include "opal_config.h"
 
 #include "btl_vmshm_push.h"
@@ -14,12 +14,12 @@
 #include <limits.h>
 #include <string.h>
 
-/* Chunks of one endpoint before others have their turn. */
+/* Most chunks pushed per call for one endpoint, before other endpoints get their turn. */
 #define PUSH_BUDGET 64
 
 OBJ_CLASS_INSTANCE(mca_btl_vmshm_stream_t, opal_free_list_item_t, NULL, NULL);
 
-/* Memory to receive into needs no registration, but ob1 takes NULL for a failure. */
+/* The handle for memory to receive into. That needs no registration, but ob1 treats NULL as a failure. */
 static struct mca_btl_base_registration_handle_t any_memory;
 
 static void move_to(mca_btl_vmshm_stream_t *stream, opal_list_t *list)
@@ -33,7 +33,8 @@ static void move_to(mca_btl_vmshm_stream_t *stream, opal_list_t *list)
     }
 }
 
-/* Endpoint lock held. False: no memory; large messages then go in fragments. */
+/* Create the channel if there is none. Endpoint lock held. False: no memory; large messages are then sent in
+ * fragments. */
 static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
@@ -44,7 +45,7 @@ static bool has_channel(mca_btl_vmshm_endpoint_t *endpoint)
         return true;
     }
     if (endpoint->attended) {
-        return false;                   /* the peer is gone: nobody would give it back */
+        return false;                   /* the peer is gone: nothing would free the channel later */
     }
     if (0 == streams->channel_offset) {
         streams->channel_offset =
@@ -112,7 +113,7 @@ mca_btl_vmshm_register_mem(struct mca_btl_base_module_t *btl,
     return &stream->handle;
 }
 
-/* What the peer has taken is free. */
+/* Read how many chunks the peer has taken, and free their memory. */
 static void look_at_chunks(mca_btl_vmshm_endpoint_t *endpoint)
 {
     uint64_t taken;
@@ -145,14 +146,14 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     OPAL_THREAD_LOCK(&endpoint->lock);
     mca_btl_vmshm_buffer_end(stream->base);
     move_to(stream, NULL);
-    /* The peer has all of it: what stood in the pool serves others, and so does what is left of a place,
-     * for there may be no next message to this peer. */
+    /* The peer has the whole message. Return its pool buffers now, including a partly used one, since there may
+     * be no further message to this peer. */
     if (endpoint->streams->pool_out > 0 || 0 != endpoint->streams->pool_place) {
         look_at_chunks(endpoint);
     }
     mca_btl_vmshm_places_rest(endpoint);
     if (endpoint->streams->stream == stream) {
-        endpoint->streams->stream = NULL;        /* the upper layer sends it another way */
+        endpoint->streams->stream = NULL;        /* the upper layer decided to send the message another way */
     }
     (void) opal_pointer_array_set_item(&endpoint->streams->table, (int) handle->index, NULL);
     OPAL_THREAD_UNLOCK(&endpoint->lock);
@@ -160,8 +161,8 @@ int mca_btl_vmshm_deregister_mem(struct mca_btl_base_module_t *btl,
     return OPAL_SUCCESS;
 }
 
-/* What nobody awaits and stands in the channel before `end` was dropped by the peer: it begins
- * again. Endpoint lock held. */
+/* A stream was pulled. The peer drops the chunks of all streams before `end` in the channel that it has not
+ * pulled: these streams start again. `end` NULL: all streams in the channel. Endpoint lock held. */
 static void offer_again(mca_btl_vmshm_endpoint_t *endpoint, const mca_btl_vmshm_stream_t *end)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
@@ -181,7 +182,7 @@ static void offer_again(mca_btl_vmshm_endpoint_t *endpoint, const mca_btl_vmshm_
     }
 }
 
-/* Endpoint lock held. NULL: the peer asks for what it was not offered, or twice. */
+/* Endpoint lock held. NULL: the peer pulled a stream that it was not offered, or pulled it twice. */
 static mca_btl_vmshm_stream_t *find_offered(mca_btl_vmshm_endpoint_t *endpoint,
                                             const struct vmshm_pull *pull)
 {
@@ -225,7 +226,7 @@ bool mca_btl_vmshm_stream_wants(const mca_btl_vmshm_endpoint_t *endpoint)
                                || !opal_list_is_empty((opal_list_t *) &streams->offered));
 }
 
-/* Say where the channel is. False: later. */
+/* Tell the peer the channel's offset. False: no room in the ring, try again later. */
 static bool tell_channel(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
@@ -251,7 +252,7 @@ static inline bool is_full(const mca_btl_vmshm_endpoint_t *endpoint)
     return streams->chunks_out - streams->chunks_taken >= MCA_BTL_VMSHM_CHUNKS;
 }
 
-/* The peer copies at the same time: what it takes now will be free in a moment. */
+/* Wait for room in the channel. If patient, spin for a moment: the peer is copying, and may soon free a chunk. */
 static bool await_place(mca_btl_vmshm_endpoint_t *endpoint, bool patient)
 {
     mca_btl_vmshm_streams_t *streams = endpoint->streams;
@@ -300,7 +301,7 @@ static void push_chunk(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_stream_
     chunk->length = length;
     chunk->place = place.offset;
     streams->chunks_out += 1;
-    /* Data and description must be seen before the number. */
+    /* Release: data and descriptor must be visible before the number. */
     vmshm_store_release(&chunk->number, streams->chunks_out);
     stream->offset += length;
     mca_btl_vmshm_count(endpoint, 0, length);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What users are told: why vmshm does not serve, and which ranks it serves. */
+/* Messages for users: why vmshm cannot be used, and the map of ranks and transports. */
 #include "opal_config.h"
 
 #include "btl_vmshm_modex.h"
@@ -15,7 +15,7 @@
 #include "opal/util/output.h"
 #include "opal/util/show_help.h"
 
-/* Largest job whose pairs are printed one by one. */
+/* Largest job for which the matrix of all pairs is printed. */
 #define MATRIX_RANKS 32
 
 static bool is_listed(const char *component)
@@ -63,13 +63,13 @@ static bool has_other_nodes(void)
 static void end_job(const char *why)
 {
     mca_btl_vmshm_abort(why);
-    /* The launcher ends the others; this process must not go on meanwhile. */
+    /* The launcher ends the other processes; meanwhile this process must not continue. */
     _exit(1);
 }
 
 void mca_btl_vmshm_end_if_alone(void)
 {
-    /* Ranks of the own node may do without: vader, or ob1's own error in MPI_Init. */
+    /* Not if all ranks are on this node: they can use vader, and otherwise ob1 itself reports the error in MPI_Init. */
     if (mca_btl_vmshm_is_alone() && has_other_nodes()) {
         opal_show_help("help-btl-vmshm.txt", "alone", true,
                        opal_btl_base_framework.framework_selection);
@@ -79,7 +79,7 @@ void mca_btl_vmshm_end_if_alone(void)
 
 void mca_btl_vmshm_unusable(const struct vmshm_error *e)
 {
-    /* An installation that offers vmshm on hosts without a segment is no error. */
+    /* It is not an error if vmshm is installed on a host without a segment. */
     if (VMSHM_ERR_ABSENT == e->code && !mca_btl_vmshm_is_asked_for()) {
         opal_output_verbose(10, opal_btl_base_framework.framework_output, "btl vmshm: %s: %s",
                             e->file, e->detail);
@@ -90,7 +90,7 @@ void mca_btl_vmshm_unusable(const struct vmshm_error *e)
     mca_btl_vmshm_end_if_alone();
 }
 
-/* Once the segment is lost a peer's proof fails for that. */
+/* If the segment is lost report that: it is the reason why the peer could not be proven. */
 static void tell(const struct vmshm_error *e)
 {
     const char *lost = vmshm_monitor_lost(&mca_btl_vmshm_context.attached->monitor);
@@ -107,11 +107,11 @@ void mca_btl_vmshm_unreachable(const struct opal_proc_t *proc, const struct vmsh
     static bool said = false;
     const bool local = OPAL_PROC_ON_LOCAL_NODE(proc->proc_flags);
     const bool alone = mca_btl_vmshm_is_alone() && !local;
-    /* On the own node ob1 ends the job itself, but does not know the cause. */
+    /* For a peer on this node ob1 ends the job itself, but does not know the cause, so report it. */
     const bool needed = alone || (mca_btl_vmshm_is_alone() && !is_listed("vader")
                                   && !is_listed("sm"));
 
-    /* Another segment or none is what peers of other hosts have: no news unless it is the end. */
+    /* Peers on other hosts normally have another segment or none: not worth reporting unless the job fails. */
     if (!needed && (0 == strcmp(e->field, "segment_uuid") || 0 == strcmp(e->field, "address"))) {
         return;
     }
@@ -138,7 +138,7 @@ void mca_btl_vmshm_peer_name(const mca_btl_vmshm_endpoint_t *endpoint, char *tex
     free(host);
 }
 
-/* Where both are of this segment: do they run under one number? */
+/* Do both processes run under the same user ID? True if they are not in this segment, or cannot be read. */
 static bool is_one_user(const struct vmshm_address *a, const struct vmshm_address *b)
 {
     const struct vmshm_member *m = mca_btl_vmshm_member();
@@ -149,7 +149,7 @@ static bool is_one_user(const struct vmshm_address *a, const struct vmshm_addres
            || one.uid == other.uid;
 }
 
-/* What two ranks use, by what they published. Only the pairs of the caller are proven. */
+/* The transport between two ranks, according to the addresses that they published. Peers are not proven here. */
 static char kind_of(const struct vmshm_address *a, const struct vmshm_address *b)
 {
     if (0 == a->format || 0 == b->format
@@ -212,7 +212,7 @@ static void print_map(const struct vmshm_address *all, uint32_t ranks)
     free(text);
 }
 
-/* Is the rank one of this node's, by the launcher's list "0,3,4"? */
+/* Is the rank on this node, according to the launcher's list? */
 static bool is_local(char **local, uint32_t rank)
 {
     for (int i = 0; NULL != local && NULL != local[i]; ++i) {
@@ -232,7 +232,8 @@ static char **local_ranks(void)
     return list;
 }
 
-/* Nothing but vmshm could serve a rank of another node: say so now, not at its first message. */
+/* End the job now if vmshm cannot reach this rank of another node, which no other BTL can serve. Otherwise the
+ * failure would appear only at the first message. */
 static void insist_on(uint32_t rank, const struct vmshm_address *a)
 {
     const struct vmshm_member *m = mca_btl_vmshm_member();
@@ -247,7 +248,7 @@ static void insist_on(uint32_t rank, const struct vmshm_address *a)
                    "rank %u runs on another node under the same VM id %u", rank, a->vm);
     } else {
         if (NULL != mca_btl_vmshm_endpoint_get(a, &e)) {
-            e.code = VMSHM_OK;          /* no error: what else stands in it does not matter */
+            e.code = VMSHM_OK;          /* e may have been written even though there was no error */
         }
     }
     if (VMSHM_OK != e.code) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Sending a descriptor: into the ring, or behind those that wait for room in it. */
+/* Sending a descriptor: into the ring, or to the end of the pending list if there is no room. */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
@@ -20,15 +20,15 @@ void mca_btl_vmshm_work_on(mca_btl_vmshm_endpoint_t *endpoint)
     OPAL_THREAD_LOCK(&c->lock);
     if (!endpoint->working) {
         vmshm_store_relaxed(&endpoint->working, true);
-        OBJ_RETAIN(endpoint);           /* work() lets it go */
+        OBJ_RETAIN(endpoint);           /* released by work() */
         opal_list_append(&c->working, &endpoint->super);
         vmshm_store_relaxed(&c->working_count, c->working_count + 1);
     }
     OPAL_THREAD_UNLOCK(&c->lock);
 }
 
-/* Must the caller hear of it when the peer has consumed the fragment? If not, a fragment that is ours
- * is done with once it is in the ring. */
+/* Must the callback be called, or the descriptor kept, until the peer has consumed the fragment? If not, the
+ * descriptor, which the BTL owns, can be freed once the message is in the ring. */
 static inline bool wants_consumption(const mca_btl_vmshm_frag_t *frag)
 {
     return MCA_BTL_DES_FLAGS_BTL_OWNERSHIP
@@ -36,15 +36,15 @@ static inline bool wants_consumption(const mca_btl_vmshm_frag_t *frag)
                & (MCA_BTL_DES_FLAGS_BTL_OWNERSHIP | MCA_BTL_DES_SEND_ALWAYS_CALLBACK));
 }
 
-/* A cell from a fragment that waits behind the one that needs it, and would hold it as long as that one
- * waits. 0: none has. */
+/* Take the cell of a fragment further back in the pending list for the fragment at its front: the owner cannot be sent
+ * before the front fragment anyway. Its data move to the heap. 0: no pending fragment has a suitable cell. */
 static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t bytes, int *cell_class)
 {
     mca_btl_vmshm_frag_t *frag;
     bool any = false;
 
     if (!endpoint->out.pending_cells) {
-        return 0;                       /* the list may be long, and this comes with each poll */
+        return 0;                       /* do not search a possibly long list in each poll */
     }
     OPAL_LIST_FOREACH(frag, &endpoint->out.pending, mca_btl_vmshm_frag_t) {
         const uint64_t cell = frag->cell;
@@ -67,14 +67,14 @@ static uint64_t cell_from_behind(mca_btl_vmshm_endpoint_t *endpoint, size_t byte
     return 0;
 }
 
-/* A fragment that found no cell when it was made gets one now. */
+/* Get a cell for a fragment on the heap, and copy the fragment there. */
 static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     uint64_t cell;
 
     if (!mca_btl_vmshm_may_have_cell(endpoint)) {
-        return false;                   /* those that are out come back */
+        return false;                   /* wait until the peer has consumed some of its cells */
     }
     cell = mca_btl_vmshm_cell_take(&c->memory, &frag->cell_class);
     if (0 == cell) {
@@ -96,8 +96,8 @@ static bool move_to_cell(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_
     return true;
 }
 
-/* Endpoint lock held. False: no slot or no cell. The fragment is in the ring otherwise, and in
- * flight if it wants_consumption(). */
+/* Endpoint lock held. True: the fragment is in the ring, and recorded as in flight if it wants_consumption().
+ * False: no slot or no cell. */
 static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *frag)
 {
     const size_t bytes = frag->segment.seg_len;
@@ -127,7 +127,7 @@ static bool try_send(mca_btl_vmshm_endpoint_t *endpoint, mca_btl_vmshm_frag_t *f
         mca_btl_vmshm_ring_publish(endpoint, frag->kind, slots, start, bytes, frag->tag);
     }
     if (!wants_consumption(frag)) {
-        frag->cell = 0;                 /* the slot has it now */
+        frag->cell = 0;                 /* `inflight` has it now */
     }
     return true;
 }
@@ -138,7 +138,7 @@ void mca_btl_vmshm_flush(mca_btl_vmshm_endpoint_t *endpoint)
         mca_btl_vmshm_frag_t *frag =
             (mca_btl_vmshm_frag_t *) opal_list_get_first(&endpoint->out.pending);
 
-        /* Off the list before it is in the ring: in-flight fragments go on another list. */
+        /* Remove it before it is in the ring: a fragment in flight may be put on another list. */
         opal_list_remove_first(&endpoint->out.pending);
         if (!try_send(endpoint, frag)) {
             opal_list_prepend(&endpoint->out.pending, (opal_list_item_t *) frag);
@@ -160,7 +160,7 @@ int mca_btl_vmshm_send(struct mca_btl_base_module_t *btl,
     (void) btl;
     frag->tag = tag;
     OPAL_THREAD_LOCK(&endpoint->lock);
-    /* Not before the user was told why: ob1 would end the job with an internal error. */
+    /* Fail only after the user was told the cause: the error makes ob1 end the job with an internal error. */
     if (OPAL_UNLIKELY(endpoint->attended)) {
         OPAL_THREAD_UNLOCK(&endpoint->lock);
         return OPAL_ERR_UNREACH;

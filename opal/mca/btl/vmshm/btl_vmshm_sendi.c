@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Send at once, without a descriptor: the path of every eager message. */
+/* Sending at once, without a descriptor (sendi). Every eager message takes this path first. */
 /* Modelled in test/model/ring.pml: change both. */
 #include "opal_config.h"
 
@@ -11,12 +11,12 @@
 
 #include <string.h>
 
-/* Messages of so many bytes that follow each other are worth writing past the caches to a far peer. */
+/* Messages to a far peer from this size on are written past the caches, if other cells are in flight to it. */
 #define PAST_CACHES_FROM 1536
-/* Messages in cells between two samples of the distance. */
+/* Number of messages in cells between two samples of the peer's distance. */
 #define SAMPLE_EVERY     32
 
-/* Header and packed payload to `to`, which has room for both. */
+/* Write header and packed payload to `to`. */
 static inline void fill(uint8_t *to, struct opal_convertor_t *convertor, const void *header,
                         size_t header_size, size_t payload_size, bool past_caches)
 {
@@ -26,7 +26,7 @@ static inline void fill(uint8_t *to, struct opal_convertor_t *convertor, const v
     }
 }
 
-/* At most VMSHM_SHORT_BYTES: without a call, and without asking for every single byte. */
+/* Copy at most VMSHM_SHORT_BYTES without a function call, and without a branch per byte. */
 static inline void copy_short(uint8_t *to, const uint8_t *from, size_t bytes)
 {
     if (bytes >= 8) {
@@ -45,16 +45,16 @@ static inline void copy_short(uint8_t *to, const uint8_t *from, size_t bytes)
     }
 }
 
-/* A message of more than one slot begins late in its first one, so that the user's data are aligned in
- * the second. */
+/* A message of more than one slot begins at an offset in its first slot such that the user's data are aligned
+ * in the second. */
 static inline size_t inline_start(size_t header_size)
 {
     return header_size > VMSHM_SLOT_BYTES - VMSHM_SLOT_HEAD_BYTES
            ? VMSHM_SLOT_HEAD_BYTES : (VMSHM_SLOT_BYTES - header_size) & ~(size_t) 1;
 }
 
-/* To the slots at the tail. The peer looks at the first line all the time and would take it away from
- * us between its first and its last store: what lies behind it is written before. */
+/* Write the message to the slots at the tail. The peer polls the first cache line, and could fetch it between
+ * our first and our last store to it. So write the lines after it first, to keep that time short. */
 static inline void fill_inline(struct vmshm_slot *slot, size_t start,
                                struct opal_convertor_t *convertor, const void *header,
                                size_t header_size, size_t payload_size)
@@ -75,8 +75,8 @@ static inline void fill_inline(struct vmshm_slot *slot, size_t start,
     memcpy(to, header, header_size);
 }
 
-/* Endpoint lock held, the ring has room for one slot and nothing to clear. What publish does, for the
- * most frequent message. */
+/* Endpoint lock held; the ring must have room for one slot, and no slot to clear. A shorter version of
+ * mca_btl_vmshm_ring_publish() for the most frequent kind of message. */
 static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
                               struct opal_convertor_t *convertor, const void *header,
                               size_t header_size, size_t payload_size, mca_btl_base_tag_t tag)
@@ -98,9 +98,9 @@ static inline void send_short(mca_btl_vmshm_endpoint_t *endpoint,
     vmshm_store_release(&slot->word, word);
 }
 
-/* The lines in which the next message will stand may still be in the peer's cache, and a store to such
- * a line takes as long as a message. One now, to each, is done while the upper layer waits for the
- * answer; a prefetch for writing would be the thing, but has no effect on processors at hand. */
+/* Get the cell for the next message into our cache. Its lines may still be in the peer's cache, and a store
+ * to such a line takes as long as a whole message. Storing to each line now hides that time, since the upper
+ * layer then waits for an answer. A prefetch for writing had no effect on the processors that we measured. */
 static inline void own_next_cell(mca_btl_vmshm_endpoint_t *endpoint, size_t bytes)
 {
     int cell_class = MCA_BTL_VMSHM_CELL_EAGER;
@@ -152,7 +152,7 @@ static inline bool send_cell(mca_btl_vmshm_endpoint_t *endpoint, struct opal_con
     if (OPAL_UNLIKELY(0 == cell)) {
         return false;
     }
-    /* A cell has a line more than its bytes: the user's data are aligned in it. */
+    /* Align the user's data to a cache line. The cell is one line larger than its nominal size. */
     at = cell + ((VMSHM_LINE_BYTES - header_size) & (VMSHM_LINE_BYTES - 2));
     if (0 == ++endpoint->out.cells_sent % SAMPLE_EVERY) {
         mca_btl_vmshm_distance_sample(endpoint);
@@ -240,7 +240,7 @@ int mca_btl_vmshm_sendi(struct mca_btl_base_module_t *btl,
                         size_t payload_size, uint8_t order, uint32_t flags,
                         mca_btl_base_tag_t tag, mca_btl_base_descriptor_t **descriptor)
 {
-    /* Without threads nobody else is in the sender's half. */
+    /* Without threads the lock is not needed. */
     if (OPAL_LIKELY(!opal_using_threads() && can_send(endpoint) && 0 == endpoint->out.stales
                     && mca_btl_vmshm_ring_has_room(endpoint, 1))
         && is_short(convertor, header_size, payload_size)) {

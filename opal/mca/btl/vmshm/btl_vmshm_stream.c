@@ -32,7 +32,7 @@ mca_btl_vmshm_streams_t *mca_btl_vmshm_streams_of(mca_btl_vmshm_endpoint_t *endp
 {
     OPAL_THREAD_LOCK(&endpoint->lock);
     if (OPAL_UNLIKELY(NULL == endpoint->streams)) {
-        /* The poller looks without the lock. */
+        /* Release: the poller reads it without the lock. */
         vmshm_store_release(&endpoint->streams, OBJ_NEW(mca_btl_vmshm_streams_t));
     }
     OPAL_THREAD_UNLOCK(&endpoint->lock);

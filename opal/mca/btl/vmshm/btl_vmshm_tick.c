@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Open MPI does not know the monitor's thread: nothing of Open MPI may be called here. */
+/* What runs in the monitor thread. Open MPI does not know that thread, so nothing of Open MPI may be called here. */
 #include "opal_config.h"
 
 #include "btl_vmshm_tick.h"
@@ -32,7 +32,7 @@ void mca_btl_vmshm_publish_sent(void)
     vmshm_count(mca_btl_vmshm_member(), messages, bytes);
 }
 
-/* Are there peers in the VM? Table lock held. */
+/* Is any peer in the VM alive? Table lock held. */
 static bool has_peer(uint32_t vm)
 {
     const mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -48,7 +48,8 @@ static bool has_peer(uint32_t vm)
     return false;
 }
 
-/* Users are warned of a VM that is silent, and again if it is so after it has beaten. */
+/* Alert if the user must be warned of a silent VM. Heartbeats reset the note, so that a later silence is reported
+ * again. */
 static void look_for_silence(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
@@ -76,7 +77,7 @@ void mca_btl_vmshm_tick(void)
 {
     mca_btl_vmshm_distance_clock();
     if (vmshm_load_relaxed(&mca_btl_vmshm_context.untold)) {
-        mca_btl_vmshm_alert();          /* they may be connected again */
+        mca_btl_vmshm_alert();          /* lost peers that were not reported may be connected by now */
     }
     look_for_silence();
     mca_btl_vmshm_publish_sent();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the transport does twice a second, in the monitor's thread.
+ * What the transport does twice a second in the monitor thread.
  */
 #ifndef MCA_BTL_VMSHM_TICK_H
 #define MCA_BTL_VMSHM_TICK_H
@@ -9,9 +9,9 @@
 
 /* Called by vmshm_monitor.c. */
 void mca_btl_vmshm_tick(void);
-/* For those who look with `vmshmctl show`: what this process has sent. */
+/* Publish this process's counts of sent messages and bytes, for `vmshmctl show`. */
 void mca_btl_vmshm_publish_sent(void);
-/* Add what was sent to the peer. */
+/* Add the counts of what was sent to the peer. */
 void mca_btl_vmshm_count_sent(const mca_btl_vmshm_endpoint_t *endpoint, uint64_t *messages, uint64_t *bytes);
 
 #endif
