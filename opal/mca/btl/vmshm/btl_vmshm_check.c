@@ -41,7 +41,7 @@ void mca_btl_vmshm_check_silent(mca_btl_vmshm_endpoint_t *endpoint)
     if (VMSHM_SLOT_SEQ(word) != (uint32_t) (position + 1)
         && VMSHM_SLOT_SEQ(word) != (uint32_t) (position - endpoint->in.mask)
         && word != VMSHM_SLOT_CLEAR(position)) {
-        vmshm_peer_broken(endpoint->peer, "slot", "its number is of no message that can be there");
+        vmshm_peer_broken(endpoint->peer, "slot", "its sequence number is impossible at this position");
     }
 }
 
@@ -79,7 +79,7 @@ bool mca_btl_vmshm_check_ring(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offse
         return false;
     }
     if (NULL == vmshm_peer_memory(endpoint->peer, offset, vmshm_ring_bytes(ring.slots))) {
-        *why = "it does not end in a window of the peer";
+        *why = "it extends beyond the windows of the peer";
         return false;
     }
     found->slots = (const struct vmshm_slot *) (shared + 1);
@@ -106,7 +106,7 @@ const struct vmshm_channel *mca_btl_vmshm_check_channel(mca_btl_vmshm_endpoint_t
     }
     if (channel.chunks > VMSHM_CHANNEL_MAX_CHUNKS || !is_power_of_two(channel.chunks)
         || NULL == vmshm_peer_memory(endpoint->peer, offset, mca_btl_vmshm_channel_bytes(channel.chunks))) {
-        *why = "its chunks are not in a window of the peer, or no power of two";
+        *why = "its chunks are not in a window of the peer, or their number is not a power of two";
         return NULL;
     }
     *mask = channel.chunks - 1;
@@ -132,7 +132,7 @@ bool mca_btl_vmshm_check_chunk(mca_btl_vmshm_endpoint_t *endpoint, struct vmshm_
 
     if (number != streams->chunks_in + 1) {
         if (OPAL_UNLIKELY(!can_come(streams, number))) {
-            vmshm_peer_broken(endpoint->peer, "chunk", "its number is of none that can be there");
+            vmshm_peer_broken(endpoint->peer, "chunk", "its number is impossible at this position");
         }
         return false;
     }
@@ -148,7 +148,7 @@ const uint8_t *mca_btl_vmshm_check_place(mca_btl_vmshm_endpoint_t *endpoint, con
     const uint8_t *from = vmshm_peer_memory(endpoint->peer, chunk->place, chunk->length);
 
     if (OPAL_UNLIKELY(chunk->offset != done)) {
-        vmshm_peer_broken(endpoint->peer, "chunk", "it is not the next one of its message");
+        vmshm_peer_broken(endpoint->peer, "chunk", "it is not the next chunk of its message");
         return NULL;
     }
     if (OPAL_UNLIKELY(NULL == from || chunk->length > size - done || 0 == chunk->length)) {

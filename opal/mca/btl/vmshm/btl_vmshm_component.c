@@ -114,8 +114,8 @@ static int mca_btl_vmshm_component_register(void)
                                            MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_5,
                                            MCA_BASE_VAR_SCOPE_READONLY, &c->window_size);
     c->max_windows = 8;
-    register_number("max_windows", "Windows that a process may take; beyond them messages wait in "
-                    "its own memory (default: 8, at most 16)", OPAL_INFO_LVL_5, &c->max_windows);
+    register_number("max_windows", "Maximum number of windows of a process; once they are used up, messages "
+                    "wait in its private memory (default: 8, at most 16)", OPAL_INFO_LVL_5, &c->max_windows);
     c->ring_slots = 8;
     register_number("ring_slots", "Slots of a new ring towards a peer, 32 bytes each, one for a message "
                     "of up to 10 bytes; a power of two (default: 8)", OPAL_INFO_LVL_5, &c->ring_slots);
@@ -123,16 +123,16 @@ static int mca_btl_vmshm_component_register(void)
     register_number("ring_slots_max", "Slots that the ring of a busy pair grows to; a power of two "
                     "(default: 1024)", OPAL_INFO_LVL_5, &c->ring_slots_max);
     c->far_ns = 80;
-    register_number("far_ns", "A peer is far if it takes more nanoseconds to read a line that it "
-                    "wrote: large messages, and eager ones from 1536 bytes on of which several are "
-                    "under way, are written past the caches; 0: all are far, 1000000: none is "
-                    "(default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
+    register_number("far_ns", "A peer counts as far if reading a cache line that it wrote takes more "
+                    "nanoseconds than this. Large messages to a far peer, and eager ones of at least "
+                    "1536 bytes while others are in flight, are written past the caches; 0: all peers "
+                    "are far, 1000000: none is (default: 80)", OPAL_INFO_LVL_6, &c->far_ns);
     c->pool_size = 2 * 1024 * 1024;
     (void) mca_base_component_var_register(&mca_btl_vmshm_component.btl_version, "pool_size",
-                                           "Bytes of the segment that large messages to near peers "
-                                           "go round and round in: as much as a core's own caches "
-                                           "hold, or more; at most half a window, 0: none "
-                                           "(default: 2097152)",
+                                           "Bytes of the pool of buffers in the segment that large "
+                                           "messages to near peers use in turn: at least the size "
+                                           "of a core's private caches; at most half a window, "
+                                           "0: none (default: 2097152)",
                                            MCA_BASE_VAR_TYPE_SIZE_T, NULL, 0, 0, OPAL_INFO_LVL_6,
                                            MCA_BASE_VAR_SCOPE_READONLY, &c->pool_size);
     c->silence_warning = 30;

@@ -97,7 +97,7 @@ bool mca_btl_vmshm_channel_accept(mca_btl_vmshm_endpoint_t *endpoint, uint64_t o
         return false;
     }
     if (NULL != endpoint->streams->channel_in) {
-        *why = "it is the second one";
+        *why = "the peer already has a channel to this process";
         return false;
     }
     channel = mca_btl_vmshm_check_channel(endpoint, offset, &mask, why);

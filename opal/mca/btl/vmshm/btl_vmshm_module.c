@@ -44,7 +44,7 @@ static int reach(opal_proc_t *proc, mca_btl_vmshm_endpoint_t **endpoint)
     if (a->vm == m->id.vm && a->epoch == m->id.epoch
         && a->slot == m->slot) {
         vmshm_fail(&e, VMSHM_ERR_VM_ID_TWICE, m->segment.path, "vm_id",
-                   "the peer has this process's own place: VM %u, slot %u", a->vm, a->slot);
+                   "the peer has the same VM id %u and process slot %u as this process", a->vm, a->slot);
         mca_btl_vmshm_unreachable(proc, &e);
     } else if (a->vm != m->id.vm || c->intra_vm
                /* within a VM vader serves the processes of the same job, but not those of a spawned job */

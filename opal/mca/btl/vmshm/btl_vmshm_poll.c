@@ -146,7 +146,7 @@ take(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot, uint64_t
         return 1;
     }
     if (OPAL_UNLIKELY(!mca_btl_vmshm_is_taken_by(tag))) {
-        vmshm_peer_broken(endpoint->peer, "tag", "nobody registered for a message's tag");
+        vmshm_peer_broken(endpoint->peer, "tag", "no callback is registered for a message's tag");
         return -1;
     }
     if (OPAL_LIKELY(VMSHM_SLOT_INLINE == kind && slots > 0)) {
