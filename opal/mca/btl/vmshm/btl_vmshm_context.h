@@ -118,7 +118,7 @@ static inline mca_btl_vmshm_endpoint_t *mca_btl_vmshm_retired(opal_list_item_t *
     return (mca_btl_vmshm_endpoint_t *) ((char *) item - offsetof(mca_btl_vmshm_endpoint_t, retired_item));
 }
 
-/* Have progress call mca_btl_vmshm_attend(). Store what it shall find before the call. */
+/* Have progress call mca_btl_vmshm_attend(). Before the call, store everything that it has to handle. */
 static inline void mca_btl_vmshm_alert(void)
 {
     vmshm_alert(&mca_btl_vmshm_context.attached->events);
