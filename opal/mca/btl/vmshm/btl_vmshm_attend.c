@@ -277,7 +277,8 @@ void mca_btl_vmshm_attend(void)
     for (uint32_t vm = 0; vm < mca_btl_vmshm_header()->vms; ++vm) {
         bool has_peer = false;
 
-        if (!vmshm_is_silent_for(&c->attached->monitor, vm, c->silence_warning) || vmshm_load_relaxed(&c->silence_noted[vm])) {
+        if (!vmshm_is_silent_for(&c->attached->monitor, vm, c->silence_warning)
+            || vmshm_load_relaxed(&c->silence_noted[vm])) {
             continue;
         }
         for (uint32_t slot = 0; slot < mca_btl_vmshm_header()->procs && !has_peer; ++slot) {
