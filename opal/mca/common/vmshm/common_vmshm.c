@@ -20,7 +20,7 @@ opal_common_vmshm_params_t opal_common_vmshm_params = {
 
 int opal_common_vmshm_register(void)
 {
-    /* Not a flag of ours: this library stays mapped when MPI_T_finalize takes all parameters away. */
+    /* A static flag would not do: this library stays loaded after MPI_T_finalize has deregistered all parameters. */
     if (mca_base_var_find("opal", "common", "vmshm", "segment") >= 0) {
         return OPAL_SUCCESS;
     }
@@ -32,7 +32,7 @@ int opal_common_vmshm_register(void)
                                  "one, of /dev/vmshmN, /dev/mmapper and the PCI bus (default: auto)",
                                  MCA_BASE_VAR_TYPE_STRING, NULL, 0, 0, OPAL_INFO_LVL_3,
                                  MCA_BASE_VAR_SCOPE_READONLY, &opal_common_vmshm_params.segment);
-    /* A string: Open MPI reads a number that is none as 0, which is another VM's id. */
+    /* A string: of an int parameter, Open MPI reads a malformed value as 0, which is another VM's id. */
     opal_common_vmshm_params.vm_id = "";
     (void) mca_base_var_register("opal", "common", "vmshm", "vm_id",
                                  "Id of this VM in the segment's table, where neither the SMBIOS "
@@ -52,9 +52,9 @@ int opal_common_vmshm_register(void)
     return OPAL_SUCCESS;
 }
 
-/* mpirun draws 128 random bits per job for transports that need a key, and hands the same to jobs
- * that are spawned. A launcher that does not leaves the job's number: then only the segment's
- * permissions guard it. */
+/* mpirun generates a random 128-bit key per job for transports that need one, and passes the same key to spawned
+ * jobs. With a launcher that generates none, the key is derived from the job id; it is then no secret, and only the
+ * segment's permissions protect the job. */
 static void job_key(uint8_t key[16])
 {
     const char *text = opal_common_vmshm_transport_key();

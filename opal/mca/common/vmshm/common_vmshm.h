@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What every vmshm component of Open MPI shares: the parameters that name the segment and this VM,
- * and the job's key. What they share beyond that is plain C: vmshm_attach.h.
+ * The part of the common library that uses Open MPI: the MCA parameters that name the segment and this VM, and the
+ * job's key. Everything else that the vmshm components share is plain C: vmshm_attach.h.
  */
 #ifndef COMMON_VMSHM_H
 #define COMMON_VMSHM_H
@@ -14,18 +14,18 @@
 BEGIN_C_DECLS
 
 struct opal_common_vmshm_params_t {
-    char *segment;         /* "auto" or what vmshm_provider_find() takes */
-    char *lock_dir;        /* "" : the default of vmshm_join() */
-    char *vm_id;           /* "": the device, SMBIOS or the kernel's command line */
+    char *segment;         /* "auto" or anything else that vmshm_provider_find() accepts */
+    char *lock_dir;        /* "": the default of vmshm_join() */
+    char *vm_id;           /* "": taken from the device, SMBIOS or the kernel's command line */
 };
 typedef struct opal_common_vmshm_params_t opal_common_vmshm_params_t;
 
 OPAL_DECLSPEC extern opal_common_vmshm_params_t opal_common_vmshm_params;
 
-/* Register common_vmshm_*; may be called by several components. */
+/* Register the parameters common_vmshm_*; may be called by several components. */
 OPAL_DECLSPEC int opal_common_vmshm_register(void);
 
-/* For vmshm_attach(): the segment that the parameters name, this job's key, this process's name. */
+/* Fill in the options for vmshm_attach(): the parameters' values, this job's key, this process's name. */
 OPAL_DECLSPEC void opal_common_vmshm_join_options(struct vmshm_join_options *options);
 
 END_C_DECLS

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Everything is carved from the front of a window and then kept in lists of equal pieces; a process that needs
- * more gets further windows of its VM's section, up to a number.
+ * Pieces are carved from the front of a window; freed ones go to a free list per size. A process that needs more
+ * memory gets further windows from its VM's section, up to max_windows.
  *
- * Whoever waits must wait for something that comes back: what is not vital never takes the part of a window
- * that is reserved for what is, neither from the window nor from pieces that came back.
+ * Part of each window is reserved for vital allocations, those without which a peer cannot be reached. Other
+ * allocations take neither this part nor freed vital pieces: when memory is short they can wait until some is freed,
+ * but a vital one might wait for ever.
  */
 #include "vmshm_arena.h"
 
@@ -14,15 +15,15 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* Tenths of a second for which a full section is given time to become free at start. */
+/* How many tenths of a second vmshm_arena_init() waits for memory in a full section. */
 #define FULL_TRIES 50
 
-/* Milliseconds after which a section that gave no window is asked again; twice as many each time, for asking
- * takes the section's mutex. */
+/* Milliseconds between attempts to get a further window from a full section. They double each time, since an
+ * attempt takes the section's mutex. */
 #define RETRY_FIRST 1000
 #define RETRY_MOST  32000
 
-/* One in so many bytes of a further window is reserved for what is vital. */
+/* 1/RESERVED_SHARE of each further window is reserved for vital allocations. */
 #define RESERVED_SHARE 8
 
 static uint64_t now_ms(void)
@@ -33,7 +34,7 @@ static uint64_t now_ms(void)
     return (uint64_t) now.tv_sec * 1000 + (uint64_t) now.tv_nsec / 1000000;
 }
 
-/* Lock held, or nobody else has the arena yet. */
+/* Lock held, or no other thread can reach the arena yet. */
 static int add_window(struct vmshm_arena *arena, uint64_t bytes, uint64_t reserved, struct vmshm_error *e)
 {
     struct vmshm_arena_window *w = &arena->windows[arena->count];
@@ -57,13 +58,14 @@ int vmshm_arena_init(struct vmshm_arena *arena, struct vmshm_member *member, str
         .member = member, .events = events, .window_bytes = options->window_bytes,
         .max_windows = options->max_windows,
     };
-    /* The first window holds what every process needs, further ones what it turns out to need: peers
-     * look into each other's first windows, and what lies close takes few pages of page tables. */
+    /* The first window holds only what every process needs. Peers read each other's first windows; if these are
+     * small and close together, mapping them takes few page-table pages. */
     if (arena->max_windows < 2 && bytes < arena->window_bytes) {
         bytes = arena->window_bytes;
     }
-    /* What a job that died has left is free once each VM that read it has cleared away its own dead:
-     * the first process there does. All VMs start a job at about the same time, so wait a little. */
+    /* Windows of a job that died stay in quarantine until every VM that read them has cleaned up after its own dead
+     * processes, which the first process to join there does. All VMs start a job at about the same time, so wait a
+     * little. */
     for (int tries = 0; VMSHM_OK != add_window(arena, bytes, options->vital_bytes, e); ++tries) {
         if (VMSHM_ERR_FULL != e->code || tries >= FULL_TRIES || !vmshm_window_has_quarantined(member)) {
             return e->code;
@@ -110,8 +112,8 @@ int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vita
     return rc;
 }
 
-/* A window beyond the first, if this process may have one and the section has one. A section that is
- * full now will not be for ever: other jobs end. Lock held. */
+/* Get a window beyond the first, if this process may have one more and the section has room. If not, try again
+ * later, since other jobs end. Lock held. */
 static bool grow(struct vmshm_arena *arena)
 {
     if (arena->count >= arena->max_windows
@@ -149,7 +151,7 @@ bool vmshm_arena_refusal(struct vmshm_arena *arena, struct vmshm_error *e)
     return news;
 }
 
-/* Lock held. Unless it is vital the reserved part of each window is left alone. */
+/* Lock held. Only vital allocations may use the reserved part of a window. */
 static uint64_t carve(struct vmshm_arena *arena, uint64_t bytes, bool vital)
 {
     for (;;) {
@@ -170,7 +172,7 @@ static uint64_t carve(struct vmshm_arena *arena, uint64_t bytes, bool vital)
     }
 }
 
-/* Where pieces of that kind lie that came back; NULL: none did. Lock held. */
+/* The free list for this size and kind; NULL if there is none yet. Lock held. */
 static struct vmshm_arena_pieces *pieces_of(const struct vmshm_arena *arena, uint64_t bytes, bool vital)
 {
     for (uint32_t i = 0; i < arena->sizes; ++i) {
@@ -233,7 +235,7 @@ void vmshm_arena_give(struct vmshm_arena *arena, uint64_t offset, uint64_t bytes
     if (NULL == pieces) {
         pieces = pieces_add(arena, bytes, vital);
     }
-    /* Without memory for the list the piece is lost until the process ends: nothing breaks. */
+    /* If the list cannot grow, the piece stays unused until the process ends, which does no harm. */
     if (NULL != pieces) {
         (void) push(pieces, offset);
     }

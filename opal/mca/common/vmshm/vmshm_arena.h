@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Memory of this process in its own windows. All components of the process take from it. Thread-safe, under a
- * mutex: what is taken and given for each message a component keeps in lists of its own.
+ * Allocator for memory in this process's own windows, shared by all its components. Thread-safe, but every call takes
+ * a mutex, so components keep free lists of their own for what they need per message.
  *
- * Places are offsets in the segment, 0 when there is none.
+ * Addresses are offsets in the segment; 0 means none.
  */
 #ifndef VMSHM_ARENA_H
 #define VMSHM_ARENA_H
@@ -15,70 +15,69 @@
 #include "vmshm_events.h"
 #include "vmshm_member.h"
 
-/* Most windows of one process: the first, or control window, and those that it grew by. */
+/* Maximum number of windows of a process: the first, called the control window, and further ones. */
 #define VMSHM_ARENA_MAX_WINDOWS 16
 
 struct vmshm_arena_window {
-    uint64_t offset;
-    uint64_t length;
-    uint64_t used;
-    uint64_t reserved;                  /* of the rest, for what is vital */
-    uint32_t index;
+    uint64_t offset;                    /* in the segment */
+    uint64_t length;                    /* bytes */
+    uint64_t used;                      /* bytes carved so far, from the front */
+    uint64_t reserved;                  /* bytes of the rest that only vital allocations may use */
+    uint32_t index;                     /* in the section's window table */
 };
 
-/* Pieces of one size that came back, last in first out: the warmest comes first. */
+/* Free list of one size and kind, last in first out, since the piece freed last is most likely still in the cache. */
 struct vmshm_arena_pieces {
-    uint64_t bytes;
+    uint64_t bytes;                     /* of each piece */
     bool vital;
-    uint64_t *items;
-    uint32_t count;
-    uint32_t room;
+    uint64_t *items;                    /* offsets in the segment */
+    uint32_t count;                     /* items in use */
+    uint32_t room;                      /* items allocated */
 };
 
 struct vmshm_arena {
     struct vmshm_member *member;
     struct vmshm_events *events;
-    uint64_t window_bytes;              /* of each further window */
+    uint64_t window_bytes;              /* size of each further window */
     uint32_t max_windows;
-    pthread_mutex_t lock;               /* everything below */
+    pthread_mutex_t lock;               /* protects everything below */
     struct vmshm_arena_window windows[VMSHM_ARENA_MAX_WINDOWS];
-    uint32_t count;
-    struct vmshm_arena_pieces *pieces;
-    uint32_t sizes;                     /* of pieces */
-    /* The section gave no further window: why, and when it is asked again. */
-    struct vmshm_error refusal;         /* of the last time */
-    bool refused;
-    bool refusal_told;
-    uint64_t refused_at;                /* ms */
-    uint32_t retry_after;               /* ms, 0: ask at once */
+    uint32_t count;                     /* windows in use */
+    struct vmshm_arena_pieces *pieces;  /* free lists */
+    uint32_t sizes;                     /* number of free lists */
+    /* Set when the section has no room for a further window. */
+    struct vmshm_error refusal;         /* the reason, of the last attempt */
+    bool refused;                       /* an attempt failed since the start */
+    bool refusal_told;                  /* vmshm_arena_refusal() has returned it */
+    uint64_t refused_at;                /* time of the last attempt, ms of CLOCK_MONOTONIC_COARSE */
+    uint32_t retry_after;               /* ms after refused_at until the next attempt; 0: try at once */
 };
 
-/* What the arena shall begin with. */
 struct vmshm_arena_options {
-    uint64_t first_bytes;               /* the first component's, in the first window */
-    uint64_t vital_bytes;               /* and what it needs of vital memory */
-    uint64_t window_bytes;              /* of each further window */
+    uint64_t first_bytes;               /* what the first component needs in the first window */
+    uint64_t vital_bytes;               /* and how much of it for vital allocations, in addition */
+    uint64_t window_bytes;              /* size of each further window */
     uint32_t max_windows;               /* 1 .. VMSHM_ARENA_MAX_WINDOWS */
 };
 
-/* Take the first window; the control_bytes at its start are the caller's. Waits up to 5 s for memory that readers
- * are about to let go. Errors: those of vmshm_window_alloc(). */
+/* Allocate the first window; its first control_bytes belong to the caller. Waits up to 5 s for windows that are still
+ * in quarantine. Errors: those of vmshm_window_alloc(). */
 int vmshm_arena_init(struct vmshm_arena *arena, struct vmshm_member *member, struct vmshm_events *events,
                      uint64_t control_bytes, const struct vmshm_arena_options *options, struct vmshm_error *e);
-/* Forget everything; the windows go with the process slot: vmshm_leave(). */
+/* Free the private memory; the windows are released with the process slot, in vmshm_leave(). */
 void vmshm_arena_fini(struct vmshm_arena *arena);
 
-/* A further component comes: room for what it begins with. Errors: those of vmshm_window_alloc(), FULL. */
+/* Provide the initial memory of a further component. Errors: those of vmshm_window_alloc(), FULL. */
 int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vital_bytes, struct vmshm_error *e);
 
-/* So many bytes, rounded up to lines, on a line: one that came back, or new memory, which is zero where it
- * was never handed out. vital: something without which a peer cannot be talked to; a part of each window is
- * kept for that. 0: there is none now; vmshm_arena_refusal() says why. */
+/* Allocate `bytes`, rounded up to cache lines and aligned to a line: a freed piece if there is one, else new memory,
+ * which is zero. vital: a peer cannot be reached without it; a part of each window is reserved for such allocations.
+ * Returns 0 if there is no memory now; vmshm_arena_refusal() says why. */
 uint64_t vmshm_arena_take(struct vmshm_arena *arena, uint64_t bytes, bool vital);
-/* Give it back: nobody reads it any more. bytes and vital as they were when it was taken. */
+/* Free a piece that no peer reads any more. bytes and vital must be those of the allocation. */
 void vmshm_arena_give(struct vmshm_arena *arena, uint64_t offset, uint64_t bytes, bool vital);
 
-/* Did the section refuse a further window? True once; *e says why. */
+/* Did the section refuse a further window? Returns true only once, with the reason in *e. */
 bool vmshm_arena_refusal(struct vmshm_arena *arena, struct vmshm_error *e);
 
 #endif

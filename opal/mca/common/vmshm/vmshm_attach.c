@@ -6,9 +6,9 @@
 /* One per process. */
 static struct vmshm_attached process;
 static uint32_t components;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* these two */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* protects the two variables above */
 
-/* What peers look at when they prove this process. */
+/* Fill and publish the control window, which peers check in vmshm_peer_prove(). */
 static void show_control_window(struct vmshm_attached *a)
 {
     struct vmshm_window_header *control = vmshm_at(&a->member, a->arena.windows[0].offset);

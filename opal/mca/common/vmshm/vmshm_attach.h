@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a process has of a segment, once for all its components: the membership, the peers that it has proven, the
- * memory of its own windows, the thread that watches.
+ * A process's use of a segment, shared by all its components: its process slot, the peers that it has proven, an
+ * arena in its own windows, and the monitor thread.
  *
- * The first component to attach joins the segment; when the last one has detached, the process leaves. What a
- * component does not give back to the arena stays taken until then.
+ * The first component to attach joins the segment; when the last one has detached, the process leaves. Memory that a
+ * component does not free stays allocated in the arena until then.
  */
 #ifndef VMSHM_ATTACH_H
 #define VMSHM_ATTACH_H
@@ -18,26 +18,27 @@
 struct vmshm_attached {
     struct vmshm_member member;
     struct vmshm_events events;
-    struct vmshm_arena arena;           /* at the start of its first window: vmshm_control_bytes() */
+    struct vmshm_arena arena;           /* its first window begins with vmshm_control_bytes() for the tables */
     struct vmshm_registry registry;
     struct vmshm_monitor monitor;
 };
 
 struct vmshm_attach_options {
     struct vmshm_join_options join;
-    struct vmshm_arena_options arena;   /* window_bytes and max_windows are those of the first component */
-    uint32_t silence_limit;             /* s, 0: never; that of the first component */
+    struct vmshm_arena_options arena;   /* window_bytes and max_windows: the first component's apply */
+    uint32_t silence_limit;             /* seconds without a heartbeat until a VM counts as gone, 0: never; the first
+                                         * component's applies */
 };
 
-/* Join, or use what the process has joined already. *attached stays the process's until vmshm_detach(); it is set
- * before the first tick is called, and NULL on error. tick: see vmshm_events.h, NULL: none. Errors: those of vmshm_join() and
+/* Join the segment, or use it if the process has joined already. *attached is valid until vmshm_detach(); it is set
+ * before the first tick, and NULL on error. tick: see vmshm_events.h; may be NULL. Errors: those of vmshm_join() and
  * vmshm_window_alloc(). */
 int vmshm_attach(const struct vmshm_attach_options *options, vmshm_tick_fn tick,
                  struct vmshm_attached **attached, struct vmshm_error *e);
 
-/* The component has put all its peers. Its tick is not called any more when this returns; a component that takes
- * apart what the tick looks at calls vmshm_events_remove() before. Not to be called with a lock held that the tick
- * takes. */
+/* To be called after the component has put all its peers. When this returns its tick is not running and is not called
+ * again, so the caller must not hold a lock that the tick takes. A component calls vmshm_events_remove() first, before
+ * it frees what its tick accesses. */
 void vmshm_detach(vmshm_tick_fn tick);
 
 #endif

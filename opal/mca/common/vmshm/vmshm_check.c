@@ -18,7 +18,8 @@ bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
         return false;
     }
     proc = vmshm_proc_of(&m->segment, vm, slot);
-    /* State first: its owner stores it last (vmshm_proc_set_live()), so LIVE vouches for the rest. */
+    /* The state is loaded first, since its owner stores it last (vmshm_proc_set_live()): if it is LIVE the other
+     * fields are complete. */
     state = vmshm_load_acquire(&proc->state);
     vmshm_copy_in(copy, proc, sizeof *copy);
     copy->state = state;
@@ -31,7 +32,7 @@ static uint64_t *own_row(const struct vmshm_member *m)
     return vmshm_reader_row_of(&m->segment, m->id.vm, m->slot);
 }
 
-/* Of a peer's entry only this copy is used. */
+/* w: a private copy of the peer's entry, which the peer can no longer change. */
 static bool is_window_of(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
                          const struct vmshm_window *w)
 {
@@ -51,7 +52,7 @@ static bool is_no_window(const struct vmshm_member *m, uint32_t vm, uint32_t slo
     return false;
 }
 
-/* Lock of what is mapped held. */
+/* m->mapped.lock held. */
 static bool enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
                   struct vmshm_window *w, struct vmshm_error *e)
 {
@@ -174,7 +175,7 @@ int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint
                           "memory is not shared with it (a copy or snapshot of the segment?)",
                           a->vm, a->slot);
     }
-    /* Both sides compare the same two numbers, so both refuse. */
+    /* Both peers compare the same two numbers, so both refuse. */
     if (proc.uid != m->uid) {
         return vmshm_fail(e, VMSHM_ERR_USER, m->segment.path, "uid", "VM %u, slot %u: the peer runs as "
                           "user %u there, this process as user %u", a->vm, a->slot, proc.uid, m->uid);

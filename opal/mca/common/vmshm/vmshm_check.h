@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What other VMs write, and what is checked of it.
+ * How data that other VMs write is checked.
  *
- * A VM may write into its own section what it likes, at any time. Nothing else of this library reads another VM's
- * tables for more than whether it reads a window of ours: the functions here copy what they read, check the copy, and
- * return private values.
+ * A VM may write anything into its own section, at any time. Only the functions here read another VM's tables, except
+ * that collecting windows reads the reader tables: they copy what they read, check the copy, and return private
+ * values.
+ *
+ *   data                     check                                         function
  *
  *   a process entry          copied as a whole; live, generation, nonce,   vmshm_peer_read(), vmshm_peer_prove()
- *                            user; its job's key is compared by the
- *                            kernel module (vmshm_kmod_find())
- *   a window's entry         live, of that process, inside its heap,       vmshm_reader_enter(), vmshm_reader_find();
- *                            over no other window                          with the kernel module
+ *                            user; the kernel module compares its job's
+ *                            key (vmshm_kmod_find())
+ *   a window entry           live, owned by that process, inside its       vmshm_reader_enter(), vmshm_reader_find();
+ *                            heap, no overlap with another window          with the kernel module
  *                                                                          guest-kmod/vmshm_found.c
  *   a control window         magic and nonce                               vmshm_peer_prove()
- *   epoch, heartbeat, bell   compared with what was there before:          vmshm_vm_epoch() and so on
- *                            any value is right
- *   a reader's row           keeps a window of ours in quarantine, no      vmshm_proc_reads(), vmshm_states.h
- *                            more
+ *   epoch, heartbeat, bell   none: any value is valid, and is only         vmshm_vm_epoch() and so on
+ *                            compared with the previous one
+ *   a reader's row           none: a wrong bit only keeps one of our       vmshm_proc_reads(), vmshm_states.h
+ *                            windows in quarantine
  *   the header, the marks    written by the host: the header is copied     vmshm_header_check() (vmshm_segment.h),
  *                            and checked once                              vmshm_vm_is_gone()
  *
- * A peer's memory in windows that were entered: vmshm_peer_memory() (vmshm_registry.h) hands out what lies in them.
- * With the kernel module the tables are read the same way, but what is mapped is what the module has checked.
+ * vmshm_peer_memory() (vmshm_registry.h) gives access to a peer's memory in windows that were entered.
+ * With the kernel module the tables are read the same way, but only windows that the module has checked are mapped.
  */
 #ifndef VMSHM_CHECK_H
 #define VMSHM_CHECK_H
@@ -29,34 +31,35 @@
 #include "vmshm_member.h"
 #include "vmshm_states.h"
 
-/* --- a VM; vm < header.vms */
+/* --- VMs; vm < header.vms */
 
 static inline bool vmshm_vm_is_gone(const struct vmshm_member *m, uint32_t vm)
 {
     return vmshm_mark_is_gone(vmshm_mark_of(&m->segment, vm));
 }
 
-/* Of its boot. Pairs with vmshm_section_set_up(). */
+/* The epoch of the VM's present boot. Pairs with vmshm_section_set_up(). */
 static inline uint64_t vmshm_vm_epoch(const struct vmshm_member *m, uint32_t vm)
 {
     return vmshm_load_acquire(&vmshm_section_of(&m->segment, vm)->epoch);
 }
 
-/* It grows while a process of the VM runs. */
+/* A counter that grows while a process of the VM runs. */
 static inline uint64_t vmshm_vm_heartbeat(const struct vmshm_member *m, uint32_t vm)
 {
     return vmshm_load_relaxed(&vmshm_section_of(&m->segment, vm)->heartbeat);
 }
 
-/* What that VM rings when it has something new for this process: a count. Pairs with vmshm_ring_bell(). */
+/* The counter that the VM increments when one of its processes has a new ring for this process. Pairs with
+ * vmshm_ring_bell(). */
 static inline const uint32_t *vmshm_vm_bell(const struct vmshm_member *m, uint32_t vm)
 {
     return vmshm_bell_of(&m->segment, vm, m->id.vm, m->slot);
 }
 
-/* --- a process */
+/* --- processes */
 
-/* Of the process in that slot, which is in range. */
+/* The slot must be in range. */
 static inline uint32_t vmshm_peer_generation(const struct vmshm_member *m, uint32_t vm, uint32_t slot)
 {
     return vmshm_load_acquire(&vmshm_proc_of(&m->segment, vm, slot)->generation);
@@ -66,22 +69,21 @@ static inline uint32_t vmshm_peer_generation(const struct vmshm_member *m, uint3
 bool vmshm_peer_read(const struct vmshm_member *m, uint32_t vm, uint32_t slot,
                      struct vmshm_proc *copy);
 
-/* Does the process that published `a` stand there, live, and does its nonce stand in its control
- * window, read through our own mapping? Registers as a reader of the control window, whose private
- * copy goes to *w. Errors: PEER, USER, MAP. */
+/* Prove that memory is shared with the process that published `a`: its slot must be live, and its nonce must be in
+ * its control window, read through our own mapping. Registers as a reader of the control window; *w receives a
+ * private copy of its entry, *index its index. Errors: PEER, USER, MAP. */
 int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a,
                      uint32_t *index, struct vmshm_window *w, struct vmshm_error *e);
 
-/* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`, and map it.
- * *w receives a checked copy. May be done several times, and is then to be undone as often. False and *e:
- * not such a window (PEER), or this process cannot map it (MAP), which is not the peer's fault. */
+/* Register as a reader of window `index` of `vm`, which must be live and belong to `slot`, and map it. *w receives a
+ * checked copy of its entry. Calls nest: each needs a vmshm_reader_leave(). Returns false and fills *e if there is no
+ * such window (PEER) or this process cannot map it (MAP), which is not the peer's fault. */
 bool vmshm_reader_enter(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint32_t index,
                         struct vmshm_window *w, struct vmshm_error *e);
 void vmshm_reader_leave(struct vmshm_member *m, uint32_t vm, uint32_t index);
 
-/* Find, and register as a reader of, the live window of (vm, slot) that holds
- * [offset, offset + length). Returns its index, or VMSHM_NO_WINDOW and *e as above. Linear in the table:
- * callers keep what they found. */
+/* Find the live window of (vm, slot) that contains [offset, offset + length), and register as its reader. Returns its
+ * index, or VMSHM_NO_WINDOW with *e as above. Searches the whole table, so callers keep the result. */
 uint32_t vmshm_reader_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t offset,
                            uint64_t length, struct vmshm_window *w, struct vmshm_error *e);
 
