@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Errors of the vmshm library: which file, which field, what is wrong with it, what to do.
+ * Errors of the vmshm library: the file, the field, what is wrong with it, and the remedy.
  *
  * Functions that can fail take a struct vmshm_error * (never NULL), fill it and return its code;
- * they print nothing. Who decides about the error logs it, once.
+ * they print nothing. The caller that handles the error logs it, once.
  */
 #ifndef VMSHM_ERROR_H
 #define VMSHM_ERROR_H
@@ -13,7 +13,7 @@ enum vmshm_code {
     VMSHM_ERR_ABSENT,        /* no segment at the path, or none found */
     VMSHM_ERR_PERMISSION,
     VMSHM_ERR_SHORT,         /* the file is shorter than its header says */
-    VMSHM_ERR_ZERO,          /* zero-filled: never created, or memory that was not the segment's */
+    VMSHM_ERR_ZERO,          /* zero-filled: never created, or other memory than the segment's */
     VMSHM_ERR_MAGIC,
     VMSHM_ERR_VERSION,
     VMSHM_ERR_CHECKSUM,
@@ -23,10 +23,10 @@ enum vmshm_code {
     VMSHM_ERR_VM_ID_TWICE,
     VMSHM_ERR_MARKED,        /* the host has marked this VM as gone */
     VMSHM_ERR_FULL,          /* no process slot, window slot or memory left in the section */
-    VMSHM_ERR_HELD,          /* another process holds the lock file's mutex and does not let go */
-    VMSHM_ERR_USER,          /* a peer is there, but of another user */
+    VMSHM_ERR_HELD,          /* another process holds the lock file's mutex and does not release it */
+    VMSHM_ERR_USER,          /* the peer runs as another user */
     VMSHM_ERR_PEER,          /* a peer's window, nonce or epoch is not what it published */
-    VMSHM_ERR_MAP,           /* this process may map or hold no more: detail names the limit */
+    VMSHM_ERR_MAP,           /* a limit of this process or system on mappings or memory: detail names it */
     VMSHM_ERR_SYSTEM,        /* a system call failed: detail has errno's text */
     VMSHM_ERR_COUNT
 };
@@ -42,15 +42,15 @@ struct vmshm_error {
 int vmshm_fail(struct vmshm_error *e, enum vmshm_code code, const char *file, const char *field,
                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
-/* As vmshm_fail with VMSHM_ERR_SYSTEM (EACCES and EPERM: VMSHM_ERR_PERMISSION; ENOENT:
- * VMSHM_ERR_ABSENT), errno's text behind `what`. */
+/* Like vmshm_fail() with VMSHM_ERR_SYSTEM (EACCES and EPERM: VMSHM_ERR_PERMISSION; ENOENT, ENODEV and ENXIO:
+ * VMSHM_ERR_ABSENT). The detail is `what` followed by errno's text. */
 int vmshm_fail_errno(struct vmshm_error *e, const char *file, const char *field,
                      const char *what);
 
-/* What the administrator or user can do about it: a sentence. */
+/* A sentence that tells the administrator or user what to do about the error. */
 const char *vmshm_error_remedy(enum vmshm_code code);
 
-/* Topic of the code in help-btl-vmshm.txt. */
+/* The topic in help-btl-vmshm.txt for this code. */
 const char *vmshm_error_topic(enum vmshm_code code);
 
 #endif

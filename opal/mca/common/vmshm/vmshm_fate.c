@@ -5,7 +5,7 @@
 #include "vmshm_check.h"
 #include "vmshm_layout.h"
 
-/* A loss of the segment that a call meets first is known to the monitor after so many looks. */
+/* A call may notice that the segment was lost before the monitor does, which then finds out within this many looks. */
 #define LOST_LOOKS 2
 
 int vmshm_fate_look(const struct vmshm_peer *peer)
@@ -20,8 +20,8 @@ int vmshm_fate_look(const struct vmshm_peer *peer)
         return VMSHM_FATE_REBOOTED;
     }
     if (vmshm_peer_read(m, peer->vm, peer->slot, &proc)) {
-        /* A slot that was handed out again: a process that died without order and was replaced
-         * within a tick is its launcher's to notice. */
+        /* A slot that was handed out again counts as left. If its process died and was replaced within one tick, only
+         * the launcher can notice the death. */
         if (proc.generation != peer->generation || VMSHM_PROC_LEFT == proc.state) {
             return VMSHM_FATE_LEFT;
         }
@@ -32,8 +32,8 @@ int vmshm_fate_look(const struct vmshm_peer *peer)
     return VMSHM_FATE_ALIVE;
 }
 
-/* Generation and nonce change together or not at all. Two looks: the owner of a slot may be changing
- * it during the first, but then the slot is not live at the second. */
+/* Generation and nonce always change together. This looks twice, because the slot's VM may be handing it out again
+ * during the first look; the slot is then not live in the second one. */
 bool vmshm_is_overwritten(const struct vmshm_peer *peer)
 {
     for (int looks = 0; looks < 2; ++looks) {
@@ -56,7 +56,7 @@ void vmshm_peer_accuse(struct vmshm_peer *peer, const char *field, const char *w
         peer->broken_field = field;
         peer->broken_why = why;
         vmshm_store_release(&peer->accused, 2);
-        vmshm_fence_store_load();       /* of this one and vmshm_peer_forgive() one sees the other's store */
+        vmshm_fence_store_load();       /* Dekker with vmshm_peer_forgive(): at least one sees the other's store */
         vmshm_fate_set(peer, VMSHM_FATE_BROKEN);
         vmshm_alert(peer->registry->events);
     }
@@ -80,7 +80,7 @@ bool vmshm_peer_forgive(struct vmshm_peer *peer)
     const uint64_t place = vmshm_proc_index(&registry->member->segment.header, peer->vm, peer->slot);
     bool present;
 
-    /* Who takes a peer out of the registry holds the lock: its verdict comes before or after this one. */
+    /* A peer is taken out of the registry, and its fate set, under this lock: either before or after this block. */
     pthread_mutex_lock(&registry->lock);
     present = peer == registry->table[place];
     if (present) {
@@ -122,7 +122,7 @@ bool vmshm_peer_unmapped_take(struct vmshm_registry *registry, struct vmshm_erro
     }
     if (VMSHM_ERR_ABSENT == registry->unmapped.code
         && vmshm_load_relaxed(&registry->looks) - registry->unmapped_look <= LOST_LOOKS) {
-        vmshm_alert(registry->events);  /* most likely the segment is lost, which the monitor will say */
+        vmshm_alert(registry->events);  /* most likely the segment is lost, which the monitor will report */
         return false;
     }
     *e = registry->unmapped;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Is a header image one that this version can use? */
+/* Check a header image: can this version use the segment? */
 #include "vmshm_segment.h"
 
 #include "vmshm_layout.h"

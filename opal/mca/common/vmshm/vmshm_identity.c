@@ -11,7 +11,8 @@
 
 #include "vmshm_format.h"
 
-/* Read up to bytes-1 of a file; -1 if it cannot be opened. The rest of the buffer is zero. */
+/* Read up to bytes-1 bytes of a file and fill the rest of the buffer with zeros. Returns -1 if the file cannot be
+ * opened. */
 static long slurp(const char *root, const char *name, char *buf, size_t bytes)
 {
     char path[512];
@@ -29,7 +30,8 @@ static long slurp(const char *root, const char *name, char *buf, size_t bytes)
     return (long) got;
 }
 
-/* The number behind `key` at text; false unless digits follow and end at a separator. */
+/* Returns 0 if text does not begin with key. Else *id is the number after it, or VMSHM_VM_ID_BAD if what follows is
+ * not a number that ends at white space or at the end of the text. */
 static int parse_id(const char *text, const char *key, long *id)
 {
     const size_t key_bytes = strlen(key);
@@ -62,7 +64,7 @@ int vmshm_identity_parse(const char *text)
     return '\0' == *end && id >= 0 && id <= INT_MAX ? (int) id : VMSHM_VM_ID_BAD;
 }
 
-/* SMBIOS type 11: four bytes of header, a count, then strings that end with a zero. */
+/* SMBIOS type 11: a header of four bytes, a count, then zero-terminated strings. */
 static int from_smbios(const char *root, long *id)
 {
     char raw[4096];
@@ -103,7 +105,7 @@ static uint64_t boot_epoch(const char *root)
     for (const char *p = text; '\0' != *p; ++p) {
         if (isxdigit((unsigned char) *p)) {
             const int digit = isdigit((unsigned char) *p) ? *p - '0' : tolower(*p) - 'a' + 10;
-            /* All 128 bits matter: fold them. */
+            /* Fold all 128 bits into 64. */
             epoch = (epoch << 4 | epoch >> 60) ^ (uint64_t) digit;
         }
     }

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who this process is: the VM's id on its host, and the epoch of its boot.
+ * The VM's id on its host, and the epoch of its present boot.
  *
- * The VM id comes from the SMBIOS OEM string "vmshm.vm-id=N" (root only: the kernel guards the
- * table), else from vmshm.vm_id=N on the kernel's command line, else from the caller (the MCA
- * parameter common_vmshm_vm_id). The epoch is drawn from the kernel's boot id: all processes of
- * one boot agree on it without talking to each other.
+ * The VM id comes from the SMBIOS OEM string "vmshm.vm-id=N" (only root can read the table), else from vmshm.vm_id=N
+ * on the kernel's command line, else from the caller (the MCA parameter common_vmshm_vm_id). The epoch is a hash of
+ * the kernel's boot id, so all processes of one boot compute the same one.
  */
 #ifndef VMSHM_IDENTITY_H
 #define VMSHM_IDENTITY_H
@@ -15,21 +14,20 @@
 #include "vmshm_error.h"
 
 #define VMSHM_VM_ID_UNSET (-1)
-#define VMSHM_VM_ID_BAD   (-2)   /* it was set, but to something that is not a number */
+#define VMSHM_VM_ID_BAD   (-2)   /* set, but not to a number */
 
 struct vmshm_identity {
     uint32_t vm;
     uint64_t epoch;          /* never 0 */
-    const char *source;      /* "SMBIOS", "kernel command line", "parameter"; of the kernel
+    const char *source;      /* "SMBIOS", "kernel command line", "parameter"; with the kernel
                               * module "device", "SMBIOS", "module parameter" */
 };
 
-/* What an MCA parameter for an id says: VMSHM_VM_ID_UNSET ("", "-1", NULL), a number, or VMSHM_VM_ID_BAD. */
+/* Parse the MCA parameter for the id: VMSHM_VM_ID_UNSET ("", "-1", NULL), a number, or VMSHM_VM_ID_BAD. */
 int vmshm_identity_parse(const char *text);
 
-/* root: prefix of the files read ("" normally, a directory in tests). `param` is the caller's own
- * id, VMSHM_VM_ID_UNSET or VMSHM_VM_ID_BAD. Errors: NO_VM_ID, VM_ID_RANGE (not a number below
- * `vms`), SYSTEM. */
+/* root: prefix of the files read ("" normally, a directory in tests). param: the id to use if the system gives none,
+ * or VMSHM_VM_ID_UNSET or VMSHM_VM_ID_BAD. Errors: NO_VM_ID, VM_ID_RANGE (not a number below `vms`), SYSTEM. */
 int vmshm_identity_get(const char *root, int param, uint32_t vms, struct vmshm_identity *id,
                        struct vmshm_error *e);
 

@@ -16,7 +16,7 @@
 
 _Static_assert(VMSHM_NO_WINDOW == VMSHM_ANY_WINDOW, "one number for no window");
 
-/* Only waiting can be interrupted, and an allocation by a deadly signal. */
+/* Only a call that waits returns EINTR, or an allocation after a fatal signal. */
 static int call(int fd, unsigned long request, void *argument)
 {
     int rc;
@@ -167,7 +167,7 @@ void vmshm_kmod_window_release(struct vmshm_member *m, uint32_t index)
 {
     struct vmshm_mapping *mapping;
 
-    /* Under the lock: its place may be handed out again at once. */
+    /* Both steps under the lock, since the module may hand out the range again at once, even to this process. */
     pthread_mutex_lock(&m->mapped.lock);
     release(m, m->id.vm, index);
     mapping = vmshm_mapped_find(&m->mapped, m->id.vm, index);
@@ -232,8 +232,8 @@ static uint32_t not_found(const struct vmshm_member *m, const struct vmshm_find 
     return VMSHM_NO_WINDOW;
 }
 
-/* Lock of what is mapped held. The module knows only whether this process has found a window, not how
- * often. */
+/* m->mapped.lock held. The module knows only whether this process has found a window, not how often, so the number of
+ * readers is counted here. */
 static uint32_t find(struct vmshm_member *m, struct vmshm_find *f, struct vmshm_window *w,
                      struct vmshm_error *e)
 {
@@ -271,8 +271,8 @@ uint32_t vmshm_kmod_find(struct vmshm_member *m, uint32_t vm, uint32_t slot, uin
         errno = EINVAL;
         return not_found(m, &f, e);
     }
-    /* Who may be talked to at all was decided by the keys that this process holds
-     * (for the transport mca_btl_vmshm_key_add): the peer's is one of them. */
+    /* The caller has already checked that the peer's job key is one of those that this process holds (in the BTL:
+     * mca_btl_vmshm_key_add()), so the entry's own key may be passed on. */
     memcpy(f.job, vmshm_proc_of(&m->segment, vm, slot)->job, sizeof f.job);
     pthread_mutex_lock(&m->mapped.lock);
     found = find(m, &f, w, e);

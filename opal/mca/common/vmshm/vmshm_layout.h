@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * Address arithmetic of the segment: the only place where an offset is computed.
- * The shapes are in vmshm_format.h. All functions are pure; those that take a header expect the
+ * Address arithmetic of the segment: offsets are computed here only.
+ * The structures are in vmshm_format.h. All functions are pure; those that take a header expect the
  * private, validated copy of it (vmshm_segment.header), never the shared one.
  */
 #ifndef VMSHM_LAYOUT_H
@@ -14,7 +14,7 @@ static inline uint64_t vmshm_align_up(uint64_t value, uint64_t align)
     return (value + align - 1) & ~(align - 1);
 }
 
-/* Is [offset, offset + length) inside [base, base + size)? No sum can overflow. */
+/* Is [offset, offset + length) inside [base, base + size)? Computed without sums, which could overflow. */
 static inline bool vmshm_range_inside(uint64_t offset, uint64_t length, uint64_t base,
                                       uint64_t size)
 {
@@ -55,13 +55,13 @@ static inline uint64_t vmshm_heap_offset(const struct vmshm_header *h)
                           VMSHM_ALIGN_BYTES);
 }
 
-/* Index of a process of the segment in a table over all of them (bells, rings, heads). */
+/* Index of a process in the tables that have an entry per process of the segment (bells, rings, heads). */
 static inline uint64_t vmshm_proc_index(const struct vmshm_header *h, uint32_t vm, uint32_t slot)
 {
     return (uint64_t)vm * h->procs + slot;
 }
 
-/* Bytes at the start of a control window before the memory its owner may use freely. */
+/* Bytes of the header and tables at the start of a control window. */
 static inline uint64_t vmshm_control_bytes(const struct vmshm_header *h)
 {
     return vmshm_align_up(sizeof(struct vmshm_window_header)
@@ -73,7 +73,7 @@ static inline uint64_t vmshm_ring_bytes(uint32_t slots)
     return sizeof(struct vmshm_ring) + (uint64_t)slots * sizeof(struct vmshm_slot);
 }
 
-/* Offsets within a control window of the two tables over all processes of the segment. */
+/* Offsets of the two tables within a control window. */
 static inline uint64_t vmshm_rings_offset(void)
 {
     return sizeof(struct vmshm_window_header);
@@ -84,8 +84,8 @@ static inline uint64_t vmshm_heads_offset(const struct vmshm_header *h)
     return vmshm_rings_offset() + (uint64_t)h->vms * h->procs * sizeof(uint64_t);
 }
 
-/* What a header's section table must keep. Sections lie in order, so that one comparison with the end
- * of the last excludes overlaps. */
+/* The rules for entries of the section table. Sections must be in ascending order, so comparing with the end of the
+ * previous one is enough to exclude overlaps. */
 static inline bool vmshm_entry_fits(const struct vmshm_header *h,
                                     const struct vmshm_section_entry *entry, uint64_t last_end)
 {
@@ -115,7 +115,7 @@ static inline uint64_t vmshm_fnv1a(uint64_t hash, const void *data, size_t bytes
 
 #define VMSHM_FNV_START UINT64_C(0xcbf29ce484222325)
 
-/* Checksum of the first VMSHM_CHECKED_BYTES of a header image, its own field read as zero. */
+/* Checksum of the first VMSHM_CHECKED_BYTES of a header image, with the checksum field taken as zero. */
 static inline uint64_t vmshm_header_checksum(const void *image)
 {
     const uint8_t *p = image;

@@ -13,8 +13,8 @@
 #include "vmshm_identity.h"
 #include "vmshm_pause.h"
 
-#define ALL_USERS   01777u              /* mode of a directory where everybody may make files */
-#define SHORT_MS    100u                /* patience after a wait that was in vain */
+#define ALL_USERS   01777u              /* mode of a directory where everybody may create files */
+#define SHORT_MS    100u                /* how long to wait for the mutex after a wait that timed out */
 #define PID_BYTES   16
 
 static int set_lock(int fd, int command, short type, uint64_t byte)
@@ -38,14 +38,15 @@ const char *vmshm_lock_dir(const char *root)
     if (0 == stat(path, &st) && S_ISDIR(st.st_mode)) {
         return "/run/vmshm";
     }
-    /* Not whether this user may write there: root may everywhere, and would then be alone. */
+    /* All users must choose the same directory. So check the mode and not access(2): root may write anywhere, and
+     * would choose /run/lock even where other users cannot. */
     snprintf(path, sizeof path, "%s/run/lock", root);
     return 0 == stat(path, &st) && S_ISDIR(st.st_mode) && ALL_USERS == (st.st_mode & ALL_USERS)
            ? "/run/lock" : "/tmp";
 }
 
-/* Owner, group and mode as those of the segment, as far as this user may set them. Where the group cannot
- * be given, it gets no access. */
+/* Set owner, group and mode to those of the segment, as far as this user may. If the group cannot be set, the file
+ * gives its group no access. */
 static void settle_access(int fd, const struct stat *segment)
 {
     mode_t mode = segment->st_mode & 0666;
@@ -59,21 +60,22 @@ static void settle_access(int fd, const struct stat *segment)
     (void) fchmod(fd, mode | 0600);
 }
 
-/* A group can be given to a file only by who is in it. */
+/* Is the file's group the segment's, and may that group write to the segment? Only a member of a group can give it to
+ * a file. */
 static bool is_of_group(const struct stat *file, const struct stat *segment)
 {
     return file->st_gid == segment->st_gid && 0 != (segment->st_mode & 0020);
 }
 
-/* Was it made by somebody who may not open the segment? Then he may have it open, and locked, whatever is
- * done to its owner and mode now. */
+/* Was the file created by a user who may not open the segment? That user may still have it open, and locked, even if
+ * its owner and mode are changed now. */
 static bool is_strangers(const struct stat *file, const struct stat *segment)
 {
     return file->st_uid != 0 && file->st_uid != geteuid() && file->st_uid != segment->st_uid
            && 0 == (segment->st_mode & 0002) && !is_of_group(file, segment);
 }
 
-/* May somebody open it who may not open the segment? */
+/* Can users open the file who may not open the segment? */
 static bool is_open_to_others(const struct stat *file, const struct stat *segment)
 {
     return 0 == (segment->st_mode & 0002)
@@ -81,8 +83,8 @@ static bool is_open_to_others(const struct stat *file, const struct stat *segmen
                || (0 != (file->st_mode & 0020) && !is_of_group(file, segment)));
 }
 
-/* EEXIST: another process was first. Some file systems know no second name of a file (vfat, some of FUSE),
- * others no renaming that leaves an old file alone (9p, NFS). */
+/* Fails with EEXIST if another process was first. Some file systems have no hard links (vfat, some of FUSE), others no
+ * RENAME_NOREPLACE (9p, NFS). */
 static int give_name(const char *fresh, const char *path)
 {
     const int rc = link(fresh, path);
@@ -90,9 +92,9 @@ static int give_name(const char *fresh, const char *path)
     return 0 == rc || EEXIST == errno ? rc : renameat2(AT_FDCWD, fresh, AT_FDCWD, path, RENAME_NOREPLACE);
 }
 
-/* In a directory with the sticky bit the kernel refuses O_CREAT on a file of another user
- * (fs.protected_regular): open first, create only if there is none. It gets its name when it has its
- * mode: another user's process would be refused in between. */
+/* In a directory with the sticky bit the kernel refuses O_CREAT on an existing file of another user
+ * (fs.protected_regular), so open first, and create only if there is no file. A new file gets its final name only
+ * after its mode is set; otherwise a process of another user could fail to open it in between. */
 static int open_shared(const char *path, const struct stat *segment)
 {
     char fresh[320];
@@ -172,7 +174,7 @@ int vmshm_lock_open(struct vmshm_lock *lock, const char *dir, const uint8_t uuid
     }
     lock->fd = open_shared(lock->path, &segment);
     if (lock->fd < 0 && (ENOENT == errno || ENOTDIR == errno)) {
-        /* Not ABSENT: the segment is there, and no other BTL may step in silently. */
+        /* Not ABSENT, which would let the job use another BTL without a message although the segment is there. */
         return vmshm_fail(e, VMSHM_ERR_SYSTEM, lock->path, "common_vmshm_lock_dir", "there is no such "
                           "directory: make it, or name one that is there, by its full path");
     }
@@ -197,7 +199,7 @@ void vmshm_lock_close(struct vmshm_lock *lock)
     lock->fd = -1;
 }
 
-/* 0: nobody is to be read in the file. */
+/* pid 0 clears the file's content. */
 static void write_pid(struct vmshm_lock *lock, long pid)
 {
     char text[PID_BYTES + 1] = "";
@@ -208,7 +210,7 @@ static void write_pid(struct vmshm_lock *lock, long pid)
     (void) !pwrite(lock->fd, text, PID_BYTES, 0);
 }
 
-/* "(name, stopped)" of a process that /proc shows, else "". */
+/* " (NAME)" or " (NAME, stopped)" if /proc shows the process, else "". */
 static void describe(long pid, char *text, size_t bytes)
 {
     char path[64], line[256] = "", *name, *end;
@@ -234,7 +236,7 @@ static int is_held(struct vmshm_lock *lock, uint32_t waited_ms, struct vmshm_err
     char text[PID_BYTES + 1] = "", what[64];
     long pid = 0;
 
-    /* The kernel names the owner of a lock of the classic kind only. */
+    /* The kernel tells the owner's pid only for traditional POSIX locks, not for open file description locks. */
     if (0 == fcntl(lock->fd, F_OFD_GETLK, &fl) && F_UNLCK != fl.l_type && fl.l_pid > 0) {
         pid = (long) fl.l_pid;
     } else if (pread(lock->fd, text, PID_BYTES, 0) > 0) {
@@ -249,8 +251,8 @@ static int is_held(struct vmshm_lock *lock, uint32_t waited_ms, struct vmshm_err
                       "for %u ms, by process %ld%s", waited_ms, pid, what);
 }
 
-/* There is no lock of an open file with a time limit. What is counted is what this process slept: a VM
- * that stood still must not find that the others took too long. */
+/* Open file description locks have no timeout, so this polls. It adds up its own sleeps instead of reading a clock:
+ * after a pause of the whole VM, a clock would make the holder seem too slow. */
 int vmshm_lock_enter(struct vmshm_lock *lock, struct vmshm_error *e)
 {
     uint32_t patience_us, waited_us = 0, step_us = 50;
@@ -316,6 +318,6 @@ bool vmshm_lock_is_claimed(struct vmshm_lock *lock, uint32_t slot)
     struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 1 + (off_t) slot,
                         .l_len = 1 };
 
-    /* If the kernel does not answer, calling the process dead would be the worse mistake. */
+    /* If fcntl() fails, assume that the slot is claimed: taking a live process for dead would be worse. */
     return 0 != fcntl(lock->fd, F_OFD_GETLK, &fl) || F_UNLCK != fl.l_type;
 }
