@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * The layout of a vmshm segment: what lies where, who writes it, who reads it.
+ * The layout of a vmshm segment, and who writes and reads its parts.
  *
- * One law holds for every byte: it has one writer. The header is written by the host alone, a
- * section by the virtual machine it belongs to, a window by the process it was handed to.
- * Everything is little-endian; every offset is in bytes from the base of the segment (u64) unless
- * its comment says otherwise; there are no pointers. What another machine wrote is input: copy it
- * to private memory, check it, then use it.
+ * Every byte has exactly one writer: only the host writes the header, a virtual machine its own section, a process
+ * its own windows. Everything is little-endian; every offset is a u64 in bytes from the base of the segment unless
+ * its comment says otherwise; there are no pointers. Data that another machine wrote is untrusted input: copy it to
+ * private memory, check the copy, then use the copy.
  *
  *   0                                                              total_bytes
  *   +--------+----------------------+----------------------+-------+
@@ -37,7 +36,7 @@
  *   | ring header | slot | slot | slot | ... |        | nonce, head        |
  *   | 64 B        | 32 B | 32 B | 32 B |     |        | 64 B               |
  *   +-------------+------+------+------+-----+        +--------------------+
- *   Two slots are a cache line. A message is one or more of them in a row: an 8-byte word that
+ *   Two slots are a cache line. A message takes one or more consecutive slots: an 8-byte word that
  *   publishes it, then its bytes.
  */
 #ifndef VMSHM_FORMAT_H
@@ -91,7 +90,7 @@ struct vmshm_header {
     uint8_t  node_uuid[16];     /* the host's machine id */
     uint64_t total_bytes;       /* of the whole segment */
     uint64_t page_bytes;        /* of the host memory behind it: 4096, 2 MiB, 1 GiB */
-    uint64_t created_sec;       /* host's wall clock, for people */
+    uint64_t created_sec;       /* host's wall clock, for diagnosis only */
     uint32_t vms;               /* sections in the table, VM ids 0 .. vms-1 */
     uint32_t procs;             /* process slots per section */
     uint32_t windows;           /* window slots per section, a multiple of 64 */
@@ -108,14 +107,14 @@ struct vmshm_section_entry {
     uint8_t  reserved[32];
 };
 
-/* What the host knows about a VM: a libvirt hook sets it through `vmshmctl mark-vm`. */
+/* The host's view of a VM, which a libvirt hook sets with `vmshmctl mark-vm`. */
 enum { VMSHM_MARK_UNKNOWN = 0, VMSHM_MARK_UP = 1, VMSHM_MARK_GONE = 2 };
 
 struct vmshm_vm_mark {
     uint32_t mark;
-    uint32_t changes;           /* counts the marks set so far */
+    uint32_t changes;           /* number of marks set so far */
     uint64_t changed_sec;       /* host's wall clock */
-    uint32_t gone;              /* counts how often it was marked as gone; written after the mark */
+    uint32_t gone;              /* how often the VM was marked as gone; written after the mark */
     uint8_t  reserved[44];
 };
 
@@ -128,16 +127,16 @@ struct vmshm_section {
     uint32_t vm_id;
     uint32_t state;
     uint64_t epoch;             /* of this boot of the VM; never 0 once set up */
-    uint64_t arbiter;           /* who arbitrates the section: folded from lock file and epoch */
+    uint64_t arbiter;           /* hash of lock file and epoch (the module: its epoch); says who may write the tables */
     uint64_t dirty_end;         /* heap bytes beyond this were never handed out: they are zero */
-    uint64_t changes;           /* grows when a process of the VM comes, leaves or dies */
-    uint32_t doorbell;          /* 1 + the position of the VM's ivshmem device, 0: it has no doorbell */
-    uint32_t looks;             /* grows when a process of the VM has looked for dead ones */
-    uint32_t looker;            /* 1 + the slot of the process that did, 0: none */
+    uint64_t changes;           /* grows when a process of the VM joins, leaves or dies */
+    uint32_t doorbell;          /* 1 + the position (IVPosition) of the VM's ivshmem device, 0: it has no doorbell */
+    uint32_t looks;             /* grows each time a process of the VM looks for dead ones */
+    uint32_t looker;            /* 1 + the slot of the process that looked last, 0: none */
     uint8_t  reserved0[4];
     uint64_t heartbeat;         /* on a line of its own; grows while any process of the VM runs */
     uint8_t  reserved1[56];
-    uint64_t messages;          /* sums of the processes that have left; line of its own */
+    uint64_t messages;          /* sums over the processes that have ended; on a line of its own */
     uint64_t bytes;
     uint8_t  reserved2[48];
     uint8_t  reserved3[4096 - 192];
@@ -146,22 +145,22 @@ struct vmshm_section {
 enum {
     VMSHM_PROC_FREE = 0,
     VMSHM_PROC_LIVE = 1,
-    VMSHM_PROC_LEFT = 2,        /* left in order; the slot is reused later */
+    VMSHM_PROC_LEFT = 2,        /* left regularly; the slot is reused later */
     VMSHM_PROC_DEAD = 3         /* found dead by a process of its own VM */
 };
 
 struct vmshm_proc {
     uint32_t state;             /* written last */
-    uint32_t generation;        /* of the slot, grows each time it is handed out */
-    uint32_t pid;               /* means something in its own VM only: for people */
+    uint32_t generation;        /* grows each time the slot is handed out */
+    uint32_t pid;               /* valid in its own VM only, for diagnosis */
     uint32_t uid;
-    uint64_t nonce;             /* random, never 0; stands in the control window too */
+    uint64_t nonce;             /* random, never 0; the control window has it, too */
     uint64_t name;              /* Open MPI's process name: job id << 32 | rank */
     uint8_t  job[16];           /* key of the job */
     uint32_t window;            /* index of the control window, or UINT32_MAX */
     uint32_t reserved0;
-    uint64_t joined_sec;        /* guest's wall clock, for people */
-    uint64_t messages;          /* sent so far; second line: its owner writes it often */
+    uint64_t joined_sec;        /* guest's wall clock, for diagnosis; the oldest slot is reused first */
+    uint64_t messages;          /* sent so far; on the second line, since its owner writes it often */
     uint64_t bytes;
     uint8_t  reserved1[48];
 };
@@ -182,13 +181,13 @@ struct vmshm_window {
     uint8_t  reserved1[8];
 };
 
-/* A bell is a u32 per process of the segment in every section: "some process of my VM has made a
- * new ring towards you". Rung by an atomic add of any process of the VM, read by one peer. */
+/* Bells: every section has a u32 counter for each process of the segment. Any process of the section's VM adds 1
+ * atomically when it has made a new ring to that process, which alone reads the counter. */
 
 /* A row of the reader table is a bitmap of all windows of the segment: bit (vm * windows + index)
  * is set while the process maps that window. Only the process writes its row. */
 
-/* --------------------------------------------- control window, written by the process it is of */
+/* --------------------------------------------------------- control window, written by its owner */
 
 struct vmshm_window_header {
     uint64_t magic;
@@ -196,37 +195,37 @@ struct vmshm_window_header {
     uint8_t  reserved[48];
 };
 
-/* Tables of rings and heads: u64 at [vm * procs + slot of the peer]: the offset of the ring
- * (written by the sender) or of the head (written by the receiver), 0 while there is none. */
+/* Tables of rings and heads: entry [vm * procs + slot] of the peer is a u64, the offset of the ring to that peer
+ * (written by the sender) or of the head for the peer's ring (written by the receiver), 0 while there is none. */
 
 struct vmshm_ring {
     uint32_t magic;
     uint32_t slots;             /* a power of two */
     uint64_t from;              /* nonce of the process that writes the ring */
-    uint64_t to;                /* nonce of the process it is for */
-    uint64_t first;             /* position of the first message in it */
+    uint64_t to;                /* nonce of the process that reads the ring */
+    uint64_t first;             /* position of its first message */
     uint8_t  reserved[32];
 };
 
 struct vmshm_head {
     uint64_t from;              /* nonce of the process whose messages are counted */
-    uint64_t head;              /* every position of its ring below this one was consumed */
-    uint64_t chunks;            /* so many chunks of its channel were consumed */
+    uint64_t head;              /* all positions of its ring below this one were consumed */
+    uint64_t chunks;            /* number of chunks of its channel that were consumed */
     uint8_t  reserved[40];
 };
 
 #define VMSHM_SLOT_BYTES       32u
-#define VMSHM_SHORT_BYTES      24u     /* most of a message in one slot */
-#define VMSHM_INLINE_SLOTS     10u     /* most slots of one message */
+#define VMSHM_SHORT_BYTES      24u     /* maximum length of a message in one slot */
+#define VMSHM_INLINE_SLOTS     10u     /* maximum number of slots of a message */
 #define VMSHM_RING_MIN_SLOTS   8u
 #define VMSHM_RING_MAX_SLOTS   65536u
 
-/* The word of a slot: published when its low half equals position + 1. start: where in the slot the
- * message begins, even; only one that begins behind the ack has an ack. */
+/* The word of a slot: the message is published when the low half equals position + 1. start: where in the slot the
+ * message begins, an even number. The ack is valid only if the message begins behind it. */
 #define VMSHM_SLOT_WORD(pos, start, len, kind, tag) \
     ((uint64_t)(uint32_t)((pos) + 1) | (uint64_t)(uint16_t)(len) << 32 | \
      (uint64_t)((kind) | (start) / 2 << 3) << 48 | (uint64_t)(uint8_t)(tag) << 56)
-/* What stands in a slot whose message is not yet there: it is of no lap. */
+/* The word of a slot whose message is not published yet: in no lap of the ring is it a valid sequence there. */
 #define VMSHM_SLOT_CLEAR(pos)  ((uint64_t)(uint32_t)(pos))
 #define VMSHM_SLOT_SEQ(word)   ((uint32_t)(word))
 #define VMSHM_SLOT_LEN(word)   ((uint32_t)((word) >> 32 & 0xffff))
@@ -238,26 +237,25 @@ struct vmshm_head {
 #define VMSHM_FORM_SHORT       (VMSHM_SLOT_INLINE | VMSHM_SHORT_START / 2 << 3)
 
 enum {
-    VMSHM_SLOT_INLINE = 1,      /* len bytes from start on, and on through all 32 bytes of the slots
-                                 * behind it; never beyond the ring's end */
+    VMSHM_SLOT_INLINE = 1,      /* len bytes from start on, continued in all 32 bytes of the following
+                                 * slots; never beyond the ring's end */
     VMSHM_SLOT_CELL   = 2,      /* the slot holds a struct vmshm_cell_ref */
     VMSHM_SLOT_SWITCH = 3,      /* last message of this ring; the slot holds the next ring's offset */
-    VMSHM_SLOT_PAD    = 4,      /* nothing up to the ring's end */
+    VMSHM_SLOT_PAD    = 4,      /* the rest of the slots up to the ring's end are unused */
     VMSHM_SLOT_CHANNEL = 5,     /* the slot holds the offset of the sender's channel */
     VMSHM_SLOT_PULL   = 6       /* the slot holds a struct vmshm_pull */
 };
 
 struct vmshm_slot {
     uint64_t word;              /* stored last, with release */
-    uint32_t ack;               /* low half of what the sender has consumed of the receiver's ring */
+    uint32_t ack;               /* low half of the position up to which the sender consumed the reverse ring */
     uint8_t  payload[20];
 };
-#define VMSHM_SHORT_START      8u      /* the least start: a message without ack */
-#define VMSHM_SLOT_HEAD_BYTES  12u     /* the least start behind an ack */
+#define VMSHM_SHORT_START      8u      /* minimum start of a message without ack */
+#define VMSHM_SLOT_HEAD_BYTES  12u     /* minimum start of a message with ack */
 
-/* A channel: the bytes of large messages from one process to one other, in chunks. It is followed by
- * `chunks` times struct vmshm_chunk: chunk n is described by number n modulo `chunks`; its bytes stand
- * anywhere in a window of the producer. */
+/* A channel carries large messages from one process to another, in chunks. An array of `chunks` struct vmshm_chunk
+ * follows it; entry n modulo `chunks` describes chunk n, whose bytes are anywhere in a window of the producer. */
 #define VMSHM_CHANNEL_MAGIC      UINT64_C(0x6c6e6863206d6876)  /* "vhm chnl" */
 #define VMSHM_CHANNEL_MAX_CHUNKS 1024u
 
@@ -274,19 +272,19 @@ struct vmshm_chunk {
     uint64_t number;            /* n + 1; stored last, with release */
     uint64_t stream;            /* the producer's number of the message, never used again */
     uint64_t offset;            /* of these bytes in the message */
-    uint64_t length;
-    uint64_t place;             /* where they are: offset in a window of the producer */
+    uint64_t length;            /* bytes */
+    uint64_t place;             /* offset of the bytes in the segment, in a window of the producer */
     uint64_t reserved[3];
 };
 
-/* "I await this stream": what the producer's header said of it. */
+/* A consumer's request for a stream, with the values from the upper layer's header. */
 struct vmshm_pull {
     uint64_t stream;
-    uint64_t index;             /* where the producer finds it */
+    uint64_t index;             /* of the stream in the producer's table */
 };
 
 struct vmshm_cell_ref {
-    uint64_t offset;            /* in a window of the sender */
+    uint64_t offset;            /* in the segment, in a window of the sender */
     uint64_t length;
 };
 

@@ -23,8 +23,8 @@ uint64_t vmshm_map_unit(int fd)
            ? (uint64_t) fs.f_bsize : (uint64_t) sysconf(_SC_PAGESIZE);
 }
 
-/* Devices are mapped whole: what they map is not locked, and not all of them can change its access later
- * (User-Mode Linux's mmapper shows other memory then). */
+/* Devices are mapped whole: mlockall() does not lock their mappings, and not all of them support mprotect() on a
+ * mapping (User-Mode Linux's mmapper shows other memory then). */
 bool vmshm_map_has_pieces(const struct vmshm_segment *s)
 {
     struct stat st;
@@ -41,7 +41,8 @@ void vmshm_map_whole(struct vmshm_segment *s)
     s->total_bytes = s->header.total_bytes;
 }
 
-/* In place of what is reserved, which is given up first: together they might be more than may be locked. */
+/* Replace the reservation by a mapping of the file. The reservation is unmapped first, because both together might
+ * exceed the limit on locked memory. */
 static void place_file(struct vmshm_segment *s)
 {
     uint8_t *at;
@@ -49,12 +50,12 @@ static void place_file(struct vmshm_segment *s)
     munmap(s->base, s->total_bytes);
     at = mmap(s->base, s->total_bytes, PROT_NONE, MAP_SHARED | MAP_FIXED_NOREPLACE, s->fd, 0);
     if (MAP_FAILED == at && EEXIST == errno) {
-        at = mmap(NULL, s->total_bytes, PROT_NONE, MAP_SHARED, s->fd, 0);   /* a thread was quicker */
+        at = mmap(NULL, s->total_bytes, PROT_NONE, MAP_SHARED, s->fd, 0);   /* another thread took the range */
     }
     s->base = MAP_FAILED == at ? NULL : at;
 }
 
-/* At the alignment of large pages, so that the kernel can map with them. */
+/* Aligned to large pages, so that the kernel can use them for the mapping. */
 void vmshm_map_reserve(struct vmshm_segment *s)
 {
     const uint64_t bytes = s->header.total_bytes;
@@ -80,8 +81,8 @@ void vmshm_map_reserve(struct vmshm_segment *s)
     }
 }
 
-/* As vmshm_map_whole() and vmshm_segment_own() have it. What is given access here begins and ends where
- * mappings of the kernel's do, and makes one of several: that is not refused for their number. */
+/* Give access as vmshm_map_whole() and vmshm_segment_own() do. These calls merge mappings instead of splitting any, so
+ * the limit on their number does not make them fail. */
 static bool open_all(struct vmshm_segment *s)
 {
     const uint64_t own_end = s->own_offset + s->own_length;
@@ -103,7 +104,8 @@ bool vmshm_map_piece(struct vmshm_segment *s, uint64_t offset, uint64_t length, 
         if (MAP_FAILED != mmap(s->base + offset, length, prot, MAP_SHARED | MAP_FIXED, s->fd, (off_t) offset)) {
             return true;
         }
-        /* What was reserved there may be gone: nothing else shall come to lie there. */
+        /* The failed mmap() may have removed the reservation: reserve the range again, so that nothing else is mapped
+         * there. */
         err = errno;
         (void) mmap(s->base + offset, length, PROT_NONE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
@@ -121,7 +123,7 @@ void vmshm_map_remove(struct vmshm_segment *s, uint64_t offset, uint64_t length)
         return;
     }
     (void) mprotect(s->base + offset, length, PROT_NONE);
-    (void) madvise(s->base + offset, length, MADV_DONTNEED);    /* not where it is locked */
+    (void) madvise(s->base + offset, length, MADV_DONTNEED);    /* fails on locked memory, which is harmless */
 }
 
 static void read_max_maps(char *text, size_t bytes)
@@ -165,10 +167,10 @@ static bool zeros(struct vmshm_segment *s, uint64_t offset, uint64_t length, int
                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 }
 
-/* Pages that can be written count as used before they are, where the system may not promise more than it
- * has (vm.overcommit_memory = 2) or a limit says so: the own section only, and not that if need be. Locked
- * memory counts once more while it is replaced, so a program that locks all of its own is unlocked: its job
- * ends, and shall end with the reason. */
+/* Only the own section becomes writable, since with strict accounting (vm.overcommit_memory = 2) or a limit on memory
+ * writable pages count before they are touched; if even that fails, it becomes read-only. Locked memory counts twice
+ * while it is replaced, so all memory of the program is unlocked first: its job ends anyway, and must be able to
+ * report why. */
 void vmshm_map_zeros(struct vmshm_segment *s, uint32_t own)
 {
     bool done;
@@ -181,11 +183,11 @@ void vmshm_map_zeros(struct vmshm_segment *s, uint32_t own)
         done = ((own == vm && zeros(s, entry->offset, entry->length, PROT_READ | PROT_WRITE))
                 || zeros(s, entry->offset, entry->length, PROT_READ)) && done;
     }
-    /* Pages of 1 GiB are replaced all at once or not at all. */
+    /* With pages of 1 GiB parts of the range cannot be replaced, only all of it. */
     if (!done && !zeros(s, 0, s->total_bytes, PROT_READ | PROT_WRITE)
         && !zeros(s, 0, s->total_bytes, PROT_READ)
         && 0 != mprotect(s->base, s->total_bytes, PROT_NONE)) {
-        abort();                        /* before it writes into what is another's by now */
+        abort();                        /* otherwise it could write to memory that belongs to others by now */
     }
 }
 

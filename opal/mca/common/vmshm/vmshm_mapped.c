@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The windows that this process has mapped: its own, and those that it is registered to read.
+ * List of the windows that this process has mapped: its own, and those that it is registered to read.
  *
- * What stands in a table may change under us, by a peer that breaks the rules: so what was mapped is kept
- * here. A window is mapped once, however often it was entered, and never over another one, which would
- * go with it.
+ * The ranges are kept here, in private memory, because a faulty peer can change its window table at any time. A window
+ * is mapped once, however often it is entered, and never if it overlaps another one, since unmapping one would unmap
+ * part of the other.
  */
 #include "vmshm_mapped.h"
 
