@@ -26,7 +26,7 @@ void vmshm_heartbeat(struct vmshm_member *m)
     vmshm_fetch_add(&own_section(m)->heartbeat, 1);
 }
 
-/* Does somebody beat under the epoch or lock file that is not ours? */
+/* Does the heartbeat grow, so that another VM or container uses the section? Watches it for 1.5 s. */
 static bool somebody_beats(const struct vmshm_section *section)
 {
     const uint64_t before = vmshm_load_relaxed(&section->heartbeat);
@@ -54,10 +54,10 @@ static int id_twice(const struct vmshm_member *m, struct vmshm_error *e)
                       : "its processes run under another boot epoch");
 }
 
-/* Mutex held: make the section this boot's. Two VMs of one id have no mutex in common and may come
- * here at one time. One of them at most replaces the arbiter that both found; of two that replace
- * each other's, one at least finds the other: the later one its process slot, in here, or the
- * earlier one its arbiter, in slot_take(). */
+/* Take over the section for this boot. Mutex held, but two VMs with the same id have different mutexes and may be
+ * here at the same time. If both found the same arbiter, only one of them can replace it. If one replaces the
+ * other's, at least one notices: the later one finds the other's process slot here, or the earlier one finds a
+ * foreign arbiter in slot_take(). */
 static int section_take(struct vmshm_member *m, struct vmshm_error *e)
 {
     struct vmshm_section *section = own_section(m);
@@ -81,7 +81,7 @@ static int section_take(struct vmshm_member *m, struct vmshm_error *e)
         vmshm_section_unclaim(section, before, mine);
         return id_twice(m, e);
     }
-    /* The VM was switched off, or its lock directory emptied: nobody of it is left. */
+    /* The VM was switched off or its lock directory emptied: all processes in the table are dead. */
     for (uint32_t slot = 0; slot < m->segment.header.procs; ++slot) {
         if (VMSHM_PROC_LIVE == vmshm_proc_of(&m->segment, m->id.vm, slot)->state) {
             vmshm_bury(m, slot, VMSHM_PROC_DEAD);
@@ -92,14 +92,14 @@ static int section_take(struct vmshm_member *m, struct vmshm_error *e)
     return VMSHM_OK;
 }
 
-/* Claim a slot that never was taken, else the one whose last owner joined longest ago: a peer that
- * looks twice a second should find the fate of that owner, not its successor. VMSHM_NO_SLOT: none. */
+/* Claim a slot that was never used, else the one whose last owner joined longest ago, so that peers, which look
+ * twice a second, still see how that owner ended before the slot is reused. Returns VMSHM_NO_SLOT if there is none. */
 #define VMSHM_NO_SLOT UINT32_MAX
 
 static uint32_t claim_oldest(struct vmshm_member *m)
 {
     const uint32_t slots = m->segment.header.procs;
-    uint64_t after_age = 0;             /* age and slot of the last one that could not be claimed */
+    uint64_t after_age = 0;             /* joined_sec and slot of the last one that could not be claimed */
     uint32_t after_slot = 0;
     bool first = true;
 
@@ -142,7 +142,7 @@ static int no_slot(const struct vmshm_member *m, struct vmshm_error *e)
                         "that are not in the table", m->segment.header.procs, m->id.vm, live);
 }
 
-/* What is to stand in a slot that this process takes, which had that generation so far. */
+/* The entry for a slot that this process takes; generation: that of the slot's last owner. */
 static struct vmshm_proc proc_of_member(struct vmshm_member *m, const struct vmshm_join_options *o,
                                         uint32_t generation)
 {
@@ -175,9 +175,9 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     m->slot = slot;
     mine = proc_of_member(m, o, proc->generation);
     vmshm_proc_set_live(proc, &mine);
-    /* Whoever replaces the arbiter sees this process, or it sees them. */
+    /* A VM that replaces the arbiter sees this process's slot, or this process sees the new arbiter. */
     if (!vmshm_is_arbiter(m)) {
-        /* The other one may have taken the very slot by now. */
+        /* The other VM may have taken the same slot by now. */
         if (proc->nonce == m->nonce) {
             vmshm_bury(m, slot, VMSHM_PROC_LEFT);
         }
@@ -189,7 +189,7 @@ static int slot_take(struct vmshm_member *m, const struct vmshm_join_options *o,
     return VMSHM_OK;
 }
 
-/* The count before the mark, which `vmshmctl mark-vm` writes the other way round. */
+/* Load the count before the mark; `vmshmctl mark-vm` stores them in the opposite order. */
 static int check_mark(struct vmshm_member *m, struct vmshm_error *e)
 {
     const struct vmshm_vm_mark *mark = vmshm_mark_of(&m->segment, m->id.vm);
@@ -322,7 +322,8 @@ void vmshm_count(struct vmshm_member *m, uint64_t messages, uint64_t bytes)
     vmshm_store_relaxed(&proc->bytes, bytes);
 }
 
-/* Others hand out again what a VM read that was marked as gone, also if it was marked otherwise since. */
+/* Other VMs reuse the windows that a VM marked as gone was reading. So a mark counts even if it was changed back
+ * since. */
 static bool is_marked_gone(const struct vmshm_member *m)
 {
     const struct vmshm_vm_mark *mark = vmshm_mark_of(&m->segment, m->id.vm);

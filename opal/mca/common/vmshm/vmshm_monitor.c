@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * It beats, marks dead siblings, and looks at every peer's process slot, its VM's epoch, heartbeat and the host's
- * mark. It only notes what it sees; components act upon it. Silence is counted in the thread's own ticks, so that
- * time in which this process was itself stopped does not count against others.
+ * The monitor thread increments the heartbeat, marks dead processes of its VM, and checks every peer's process slot,
+ * epoch, heartbeat and mark. It only records the fates; the components act on them. Silence is counted in the
+ * thread's own ticks, so time during which this process was stopped does not count as silence of others.
  */
 /* Modelled in test/model/ring.pml: change both. */
 #include "vmshm_monitor.h"
@@ -65,13 +65,13 @@ static void tick(struct vmshm_monitor *monitor)
         const char *lost = vmshm_lost(m);
 
         if (NULL != lost) {
-            /* First the reason: a thread that met the zeros before it would blame a peer. */
+            /* The reason first: a thread that read the zeros before it would blame a peer. */
             vmshm_store_release(&monitor->lost, lost);
             vmshm_alert(registry->events);
             vmshm_let_go(m);
         }
     }
-    /* Nothing that stands there now says anything about a peer. */
+    /* The zeros say nothing about peers. */
     if (NULL != monitor->lost) {
         return;
     }
@@ -122,7 +122,7 @@ int vmshm_monitor_start(struct vmshm_monitor *monitor, struct vmshm_registry *re
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&monitor->stopped, &attr);
     pthread_condattr_destroy(&attr);
-    /* The program's signals are the program's. */
+    /* Block all signals in the thread, so that the program's threads handle them. */
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     rc = pthread_create(&monitor->thread, NULL, run, monitor);

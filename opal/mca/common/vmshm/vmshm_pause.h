@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Sleep so long, whatever signals the program gets meanwhile: it may have a timer, and what is watched for a
- * heartbeat has to be watched as long as that takes.
+ * Sleep for the full time even if signals arrive, for instance from a timer of the program: a heartbeat must be
+ * watched long enough.
  */
 #ifndef VMSHM_PAUSE_H
 #define VMSHM_PAUSE_H

@@ -15,7 +15,7 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The numbers of dir/vmshmN, in order. Returns how many. */
+/* Collect the numbers N of all dir/vmshmN, in ascending order. Returns how many there are. */
 static int list_nodes(const char *dir, unsigned long *numbers, int room)
 {
     DIR *devices_dir = opendir(dir);
@@ -56,7 +56,7 @@ bool vmshm_provider_find_kmod(const char *dir, const uint8_t *uuid, char *path, 
            && (size_t) snprintf(path, path_bytes, "%s/vmshm%lu", dir, numbers[0]) < path_bytes;
 }
 
-/* User-Mode Linux has one such device, if it was told to. */
+/* User-Mode Linux has this device if it was configured on its command line. */
 static bool find_mmapper(const char *dev, char *path, size_t path_bytes)
 {
     struct stat st;
@@ -73,7 +73,7 @@ static bool holds_segment(const char *path, const uint8_t *uuid)
            && (NULL == uuid || 0 == memcmp(its, uuid, sizeof its));
 }
 
-/* 32 hexadecimal digits, with dashes between them or without. */
+/* 32 hexadecimal digits, with or without dashes between them. */
 static bool is_uuid(const char *text, uint8_t uuid[16])
 {
     int digits = 0;
@@ -122,7 +122,7 @@ static int find_device(const char *dev, const char *sysfs, const uint8_t *uuid, 
     if (VMSHM_OK == vmshm_provider_find_pci(sysfs, uuid, path, path_bytes, e)) {
         return VMSHM_OK;
     }
-    /* What is wrong with it says who opens it. */
+    /* mmapper holds no segment. Choose it nevertheless, since opening it reports what is wrong. */
     if (NULL == uuid && find_mmapper(dev, path, path_bytes)) {
         *provider = "chardev";
         return VMSHM_OK;

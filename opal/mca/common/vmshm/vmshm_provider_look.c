@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What does a file or device hold that may be a segment, and how much of it is there? */
+/* Inspect a file or device that may be a segment: its content and its size. */
 #include "vmshm_provider.h"
 
 #include <errno.h>
@@ -46,7 +46,7 @@ enum vmshm_look vmshm_provider_look(const char *path, uint8_t uuid[16])
     }
     if (VMSHM_OK == vmshm_provider_size(s.fd, path, &bytes, &e)) {
         if (UINT64_MAX == bytes) {
-            /* The kernel module reads the header when it is asked about it. */
+            /* This makes the kernel module read the header. */
             (void) vmshm_kmod_probe(&s, &bytes, &e);
         }
         if (bytes >= sizeof image
@@ -65,7 +65,7 @@ int vmshm_provider_size(int fd, const char *path, uint64_t *bytes, struct vmshm_
     if (0 != fstat(fd, &st)) {
         return vmshm_fail_errno(e, path, "size", "fstat");
     }
-    /* Devices such as /dev/mmapper say 0: the header tells, and mmap refuses what is not there. */
+    /* Devices such as /dev/mmapper report 0. The header gives the size, and mmap() refuses more than there is. */
     *bytes = S_ISCHR(st.st_mode) ? UINT64_MAX : (uint64_t) st.st_size;
     return VMSHM_OK;
 }

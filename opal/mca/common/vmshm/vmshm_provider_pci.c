@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The BAR of an ivshmem device, through sysfs: needs root and no driver; for diagnosis and for
- * guests without the kernel module. */
+/* Access to the BAR of an ivshmem device through sysfs, for diagnosis and for guests without the kernel module. Needs
+ * root, and a device without a driver. */
 #include "vmshm_provider.h"
 
 #include <dirent.h>
@@ -69,7 +69,7 @@ static bool bar_path(const char *sysfs, const char *name, char *path, size_t pat
     return (size_t) snprintf(path, path_bytes, "%s/%s/resource2", sysfs, name) < path_bytes;
 }
 
-/* Nobody switched it on, and nobody's driver will. */
+/* Is the device disabled, with no driver that would enable it? */
 static bool is_off(const char *sysfs, const char *name)
 {
     char driver[512];
@@ -91,7 +91,7 @@ static void switch_to(const char *sysfs, const char *name, const char *value)
     }
 }
 
-/* Firmware leaves most devices decoding, so that they can be looked into as they are. */
+/* Firmware leaves memory decoding on for most devices, so most can be inspected without enabling them. */
 static enum vmshm_look look(const char *sysfs, const char *name, const uint8_t *uuid)
 {
     enum vmshm_look found;
@@ -107,7 +107,7 @@ static enum vmshm_look look(const char *sysfs, const char *name, const uint8_t *
         found = vmshm_provider_look(path, its);
     }
     ours = VMSHM_LOOK_SEGMENT == found && (NULL == uuid || 0 == memcmp(its, uuid, sizeof its));
-    /* The kernel keeps what it switched on itself. */
+    /* Enable the right device explicitly, so that the kernel keeps it enabled; disable any other again. */
     if (ours && is_off(sysfs, name)) {
         switch_to(sysfs, name, "1");
     } else if (!ours && off && !is_off(sysfs, name)) {
@@ -159,7 +159,7 @@ int vmshm_provider_find_pci(const char *sysfs, const uint8_t *uuid, char *path, 
     return VMSHM_OK;
 }
 
-/* The module's node is listed below its device. */
+/* The kernel module's misc device is listed in the PCI device's directory. */
 static bool find_node(const char *dev, const char *sysfs, const char *name, char *path,
                       size_t path_bytes)
 {
