@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Windows of the own section that were given back: quarantine, collection.
+ * Released windows of the own section: quarantine and collection.
  *
- * A freed window stays in quarantine until no reader table lists it, so that a peer that is slow to
- * unmap never sees the next owner's data. The state of a window against the readers' bits is a
- * store-then-load on both sides (Dekker): the owner stores QUARANTINE and then reads the bits, a
- * reader stores its bit and then reads the state; with a full fence between the two on both sides
- * at least one of them sees the other (vmshm_states.h). The one who collects may be another process than the
- * one that stored QUARANTINE: it has seen the store, and its fence comes after that.
+ * A released window stays in quarantine until no reader table lists it, so that a peer that is slow to
+ * unmap never sees the next owner's data. State and reader bits follow Dekker's pattern: the owner
+ * stores QUARANTINE and then loads the bits, a reader stores its bit and then loads the state; with a
+ * full fence in between on both sides at least one of them sees the other's store (vmshm_states.h). The
+ * process that collects may be another one than that which stored QUARANTINE; that is safe, since its fence
+ * comes after it has seen the store.
  */
 /* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
@@ -22,7 +22,7 @@ static struct vmshm_window *entry_of(const struct vmshm_member *m, uint32_t inde
     return vmshm_window_of(&m->segment, m->id.vm, index);
 }
 
-/* The quarantined windows as bits, in the order of a reader's row. Returns how many there are. */
+/* A bitmap of the windows in quarantine, in the order of a reader's row. Returns how many there are. */
 static uint32_t quarantined(const struct vmshm_member *m, uint64_t *bits)
 {
     uint32_t n = 0;
@@ -44,7 +44,7 @@ bool vmshm_window_has_quarantined(const struct vmshm_member *m)
     return 0 != quarantined(m, bits);
 }
 
-/* Take out of `bits` what a process reads. Returns whether anything is left. */
+/* Clear the bits of windows that a process reads. Returns whether any bit is left. */
 static bool take_out(const struct vmshm_member *m, uint32_t vm, uint32_t slot, uint64_t *bits)
 {
     const uint32_t words = m->segment.header.windows / 64;
@@ -61,9 +61,9 @@ static bool take_out(const struct vmshm_member *m, uint32_t vm, uint32_t slot, u
     return 0 != left;
 }
 
-/* Take out of `bits` what live processes of VMs that may still run read: one look at each of them,
- * whatever the number of windows. A process is live before it sets its first bit, so its state is
- * ordered against the window's as the bits are. */
+/* Clear the bits of all windows that live processes read, in VMs that may still run. Each process is looked at once,
+ * for all windows together. A process becomes live before it sets its first bit, so the fence orders its state like
+ * its bits. */
 static void take_out_read(const struct vmshm_member *m, uint64_t *bits)
 {
     const struct vmshm_header *h = &m->segment.header;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The dead of the own VM: who they are, their burial, and who looks for them.
+ * Dead processes of the own VM: finding them and releasing their slots.
  *
- * The kernel tells who is dead: who lives holds the byte of its slot in the lock file. One process of
- * the VM looks every 2 s. The others see that the count of looks has grown since they last came here,
- * and leave it at that; when it has not, because that process ended, or stands still, the first of
- * them to come is the next to look.
+ * A live process holds the byte of its slot in the lock file, so the kernel knows which are dead. One process of
+ * the VM looks every 2 s and increments `looks`. The others also come here every 2 s, and do nothing if `looks` has
+ * grown since their last time. If it has not, since that process ended or is stopped, the first one to notice
+ * takes over.
  */
 /* Modelled in test/model/reap.pml, join.pml and windows.pml: change both. */
 #include "vmshm_member.h"
@@ -18,7 +18,7 @@ static struct vmshm_section *own_section(const struct vmshm_member *m)
     return vmshm_section_of(&m->segment, m->id.vm);
 }
 
-/* Inodes of VMs made from one image are alike, epochs are not. */
+/* VMs made from the same image may have equal inode numbers, but never equal epochs. */
 uint64_t vmshm_arbiter(const struct vmshm_member *m)
 {
     const uint64_t who[3] = { m->lock.device, m->lock.inode, m->id.epoch };
@@ -32,8 +32,8 @@ bool vmshm_is_arbiter(const struct vmshm_member *m)
     return vmshm_arbiter(m) == vmshm_load_acquire(&own_section(m)->arbiter);
 }
 
-/* A slot is nobody's when the kernel says so, whatever its owner managed to write. The state comes
- * last: who dies in here leaves the slot live and unclaimed, and the next one buries it again. */
+/* The state is stored last: if the caller dies in between, the slot stays live and unclaimed, and the next process
+ * does this again. */
 void vmshm_bury(struct vmshm_member *m, uint32_t slot, uint32_t state)
 {
     vmshm_row_zero(vmshm_reader_row_of(&m->segment, m->id.vm, slot), vmshm_reader_row_bytes(&m->segment.header));
@@ -46,9 +46,9 @@ static bool is_live(const struct vmshm_member *m, uint32_t slot)
     return vmshm_proc_is_live(vmshm_proc_of(&m->segment, m->id.vm, slot));
 }
 
-/* The claim is there before the slot is live, and goes after it is not. Who leaves does so without the mutex:
- * so the state that counts is that after the look at the claim. The first look saves most of the others.
- * Without the mutex the answer is a guess, for the slot may get its next owner in between. */
+/* A slot is claimed before it becomes live, and unclaimed after it is live no more. Processes leave without the mutex,
+ * so the state must be loaded after checking the claim; the first load only saves most of the system calls. If the
+ * caller does not hold the mutex the answer is only a hint, since the slot may get a new owner in between. */
 static bool is_dead(struct vmshm_member *m, uint32_t slot)
 {
     return is_live(m, slot) && !(m->joined && slot == m->slot)
@@ -116,6 +116,6 @@ int vmshm_look_after(struct vmshm_member *m)
     }
     m->looks_seen = looks + 1;
     vmshm_store_release(&section->looker, m->slot + 1);
-    /* The mutex only if there is something to do. */
+    /* Take the mutex only if there is something to do. */
     return is_anybody_dead(m) || vmshm_window_has_quarantined(m) ? vmshm_reap(m) : 0;
 }

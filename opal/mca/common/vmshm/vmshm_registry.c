@@ -68,7 +68,7 @@ static void let_go_of_windows(struct vmshm_peer *peer)
     for (uint32_t i = 0; i < peer->grown_count; ++i) {
         vmshm_reader_leave(m, peer->vm, peer->grown[i].index);
     }
-    vmshm_store_release(&peer->control.length, 0);      /* nothing is inside of it */
+    vmshm_store_release(&peer->control.length, 0);      /* vmshm_peer_is_read() is false from now on */
     vmshm_store_release(&peer->grown_count, 0);
 }
 
@@ -122,7 +122,7 @@ static struct vmshm_peer *make(struct vmshm_registry *registry, const struct vms
     return peer;
 }
 
-/* Lock held. Its slot has another process. */
+/* The slot has another process now: drop the previous one. Lock held. */
 static void replace(struct vmshm_registry *registry, struct vmshm_peer *before)
 {
     if (NULL != before) {
@@ -153,7 +153,7 @@ static struct vmshm_peer *get(struct vmshm_registry *registry, const struct vmsh
             *place = peer;
         }
     } else if (peer->generation != a->generation || peer->epoch != a->epoch) {
-        /* A nonce is never used twice: the same process, and its tables were overwritten. */
+        /* Nonces are unique, so it is the same process, and its tables were overwritten. */
         (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "process", "VM %u, slot %u: its generation or epoch "
                           "changed while it runs", a->vm, a->slot);
         peer = NULL;
@@ -200,8 +200,8 @@ static inline bool is_inside(uint64_t offset, uint64_t length, const struct vmsh
     return vmshm_range_inside(offset, length, window->offset, vmshm_load_relaxed(&window->length));
 }
 
-/* Is the process of the slot still this peer? A window that was found live before is its, then: the
- * next process of the slot gets its generation before its first window. */
+/* Does the peer still own its slot? If so, a window of the slot that was found live before this check is the peer's,
+ * since a new owner's generation is stored before its first window becomes live. */
 static bool is_present(const struct vmshm_peer *peer)
 {
     struct vmshm_proc proc;
@@ -210,8 +210,8 @@ static bool is_present(const struct vmshm_peer *peer)
            && proc.generation == peer->generation;
 }
 
-/* A window the peer has grown by. Several threads may come here; entries are only ever added, and the
- * count is stored last. Lock held. */
+/* Enter a further window of the peer and add it to peer->grown. Other threads read the array without the lock: entries
+ * are only ever added, and the count is stored last. Lock held. */
 static bool add_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
 {
     struct vmshm_member *m = peer->registry->member;
@@ -220,7 +220,7 @@ static bool add_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
     uint32_t index;
 
     if (!vmshm_peer_is_read(peer) || !is_present(peer)) {
-        return false;                   /* what stands in the table is not its any more */
+        return false;                   /* the table's windows are no longer this peer's */
     }
     if (NULL == peer->grown) {
         peer->grown = calloc(VMSHM_ARENA_MAX_WINDOWS - 1, sizeof *peer->grown);
@@ -241,7 +241,7 @@ static bool add_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
         return false;
     }
     if (!is_present(peer)) {
-        vmshm_reader_leave(m, peer->vm, index);     /* another process's, perhaps */
+        vmshm_reader_leave(m, peer->vm, index);     /* it may belong to the slot's next process */
         return false;
     }
     peer->grown[peer->grown_count] = (struct vmshm_peer_window) {
@@ -268,7 +268,7 @@ const void *vmshm_peer_memory(struct vmshm_peer *peer, uint64_t offset, uint64_t
 
     if (__builtin_expect(!found, 0)) {
         pthread_mutex_lock(&registry->lock);
-        /* Two threads may both miss it: it is entered once. */
+        /* Look again under the lock: another thread may have entered the window meanwhile. */
         found = is_known(peer, offset, length) || add_grown(peer, offset, length);
         pthread_mutex_unlock(&registry->lock);
     }

@@ -14,7 +14,7 @@
 #include "vmshm_map.h"
 #include "vmshm_provider.h"
 
-/* The header alone: it tells how much the whole is. */
+/* Map only the header at first, since it says how large the segment is. */
 static int check_header(struct vmshm_segment *s, uint64_t available, struct vmshm_error *e)
 {
     _Alignas(8) uint8_t image[VMSHM_CHECKED_BYTES];
@@ -65,14 +65,14 @@ static int map_whole(struct vmshm_segment *s, uint64_t available, struct vmshm_e
     if (NULL != s->base) {
         return VMSHM_OK;
     }
-    /* A device without a size refuses a mapping that is longer than its memory. */
+    /* A device that reports no size refuses a mapping longer than its memory. */
     return EINVAL == errno && UINT64_MAX == available
            ? vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "total_bytes", "the header says %" PRIu64
                         " bytes, the device refuses to map so many", s->header.total_bytes)
            : vmshm_map_fail(e, s->path, "total_bytes", "mmap of the whole segment");
 }
 
-/* Bytes of a section before its heap that hold something. The kernel module maps tables as a whole. */
+/* Length of a section's tables, without the gap before its heap. The kernel module maps both only together. */
 static uint64_t tables_bytes(const struct vmshm_segment *s)
 {
     const struct vmshm_header *h = &s->header;

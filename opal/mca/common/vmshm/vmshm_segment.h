@@ -2,17 +2,17 @@
 /*
  * Opening a segment: find it, map it, check its header.
  *
- * A tool maps a segment whole and read-only, a process that joins header and tables only, windows as they
- * are handed out or found, where that can be (vmshm_map.h). vmshm_segment_own() makes what is mapped of one
- * VM's section writable for this process. Everything that is read from the shared header is read from the
- * private, validated copy in `header` and `sections`.
+ * A tool maps the whole segment read-only. A process that joins maps only the header and the tables, and each window
+ * when it is allocated or entered, if the provider allows that (vmshm_map.h). vmshm_segment_own() makes the mapped
+ * part of one VM's section writable. After the check only the private, validated copies of the header in `header` and
+ * `sections` are used.
  *
  * Providers, in the order in which an unnamed segment is looked for:
  *   kmod     /dev/vmshmN, of the guest kernel module
  *   chardev  /dev/mmapper (User-Mode Linux) and other devices whose mmap at offset 0 is the segment
  *   pci      resource2 of an ivshmem device 1af4:1110 under /sys/bus/pci/devices; root only
- * Of several devices the first that holds a segment. A named one: any path, `file` if it is a regular file;
- * a device's address on the PCI bus; a segment's UUID (vmshm_provider.h).
+ * The first device that holds a segment is used. A segment can be named by any path (the provider is `file` if it is
+ * a regular file), by the address of a device on the PCI bus, or by its UUID (vmshm_provider.h).
  */
 #ifndef VMSHM_SEGMENT_H
 #define VMSHM_SEGMENT_H
@@ -23,14 +23,14 @@
 
 struct vmshm_segment {
     uint8_t *base;
-    uint64_t total_bytes;                 /* mapped */
+    uint64_t total_bytes;                 /* length of the range at base */
     int fd;
     char path[256];
     const char *provider;                 /* "kmod", "file", "chardev" or "pci" */
-    bool pieces;                          /* of the heaps only windows are mapped, each by itself */
+    bool pieces;                          /* the heaps are not mapped whole, but each window separately */
     uint64_t own_offset, own_length;      /* of the section that was made writable; 0: none */
-    bool managed;                         /* the kernel module owns the tables: see vmshm_kmod.h */
-    struct vmshm_identity id;             /* if managed: as the module says */
+    bool managed;                         /* the kernel module writes the tables: see vmshm_kmod.h */
+    struct vmshm_identity id;             /* if managed: reported by the module */
     struct vmshm_header header;           /* private copies, validated */
     struct vmshm_section_entry sections[VMSHM_MAX_VMS];
 };
@@ -39,25 +39,25 @@ struct vmshm_segment {
  * Errors: ABSENT, PERMISSION, SHORT, ZERO, MAGIC, VERSION, CHECKSUM, FIELD, SYSTEM. */
 int vmshm_segment_open(const char *path, struct vmshm_segment *segment, struct vmshm_error *e);
 
-/* The same, but of a file without the heaps, where `pieces` is set then. */
+/* The same without mapping the heaps, if the provider allows that; `pieces` is set then. */
 int vmshm_segment_open_tables(const char *path, struct vmshm_segment *segment,
                               struct vmshm_error *e);
 
-/* Copy the first VMSHM_CHECKED_BYTES of what fd is. Errors: PERMISSION, ABSENT, SYSTEM. */
+/* Copy the first VMSHM_CHECKED_BYTES of the file or device. Errors: PERMISSION, ABSENT, SYSTEM. */
 int vmshm_segment_peek(int fd, const char *path, void *image, struct vmshm_error *e);
 
-/* Make what is mapped of the section of vm writable. Errors: PERMISSION, SYSTEM. */
+/* Make the mapped part of the section of vm writable. Errors: PERMISSION, SYSTEM. */
 int vmshm_segment_own(struct vmshm_segment *segment, uint32_t vm, struct vmshm_error *e);
 
-/* Undo both. Harmless on a segment that was not opened but zeroed. */
+/* Unmap and close. Does nothing on a struct that was only zeroed. */
 void vmshm_segment_close(struct vmshm_segment *segment);
 
-/* Check a header image of VMSHM_CHECKED_BYTES. `available` bytes are really there. `path` is for
- * the error. Errors: SHORT, ZERO, MAGIC, VERSION, CHECKSUM, FIELD. */
+/* Check a header image of VMSHM_CHECKED_BYTES. available: the real size of the segment; path: for the error text.
+ * Errors: SHORT, ZERO, MAGIC, VERSION, CHECKSUM, FIELD. */
 int vmshm_header_check(const void *image, uint64_t available, const char *path,
                        struct vmshm_error *e);
 
-/* The unvalidated content of a section; vm < header.vms. */
+/* The shared, unvalidated start of a section; vm < header.vms. */
 static inline struct vmshm_section *vmshm_section_of(const struct vmshm_segment *s, uint32_t vm)
 {
     return (struct vmshm_section *) (s->base + s->sections[vm].offset);

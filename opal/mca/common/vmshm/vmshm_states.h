@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-3-Clause */
 /*
- * The states of process slots and windows: what leads from one to the next, and the order of the loads and
- * stores that go with it. One implementation for user space, vmshmctl and the kernel module.
+ * The states of process slots and windows, their transitions, and the memory order of the accesses involved.
+ * The library, vmshmctl and the kernel module share this implementation.
  *
  * Process slot:
  *
@@ -15,18 +15,18 @@
  *              vmshm_window_set_live          vmshm_window_set_quarantine
  *     EMPTY -------------------------> LIVE ------------------------------> QUARANTINE
  *       ^                                                                       |
- *       +----- vmshm_window_set_empty: it was seen that nobody reads it --------+
+ *       +------ vmshm_window_set_empty, when nobody is seen to read it ---------+
  *
- * `vmshmctl reset-vm` makes any slot FREE, and any window QUARANTINE first, then EMPTY if nobody reads it.
- * The kernel module does the same with the windows of an earlier boot; one that lies outside of the heap it
- * makes EMPTY at once, since nobody can have entered it.
+ * `vmshmctl reset-vm` makes any slot FREE, and any window first QUARANTINE, then EMPTY if nobody reads it.
+ * The kernel module does the same with the windows of an earlier boot, except that it makes one outside the heap
+ * EMPTY at once, since nobody can have entered it.
  *
  * The functions work on the entries in shared memory; doc/format.md says who may write them when. User space
- * believes the entries of its own VM; the kernel module goes by its own memory, and the entries of its VM are
- * what it shows to others.
+ * trusts the entries of its own VM; the kernel module keeps its state in private memory and only publishes it in
+ * the entries of its VM.
  *
- * Release and acquire: the state of an entry is stored last and loaded first. Where a store must be seen
- * before a later load there is a full fence at both ends, and at least one of the two sees the other:
+ * Release and acquire: the state of an entry is stored last and loaded first. In Dekker's pattern, store then load on
+ * both sides, there is a full fence on each side, and at least one side sees the other's store:
  *
  *     vmshm_row_set                 bit of the reader      |  state QUARANTINE   who collects windows
  *                                   fence                  |  fence
@@ -36,8 +36,8 @@
  *                                   fence                  |  fence
  *                                   load of the arbiter    |  load of the states
  *
- * Those who collect windows, whose fences are the partners of vmshm_row_set()'s: vmshm_window_collect() in
- * vmshm_quarantine.c and in guest-kmod/vmshm_quarantine.c, reset_windows() in tools/vmshmctl_reset.c.
+ * The fences of those who collect windows, partners of the one in vmshm_row_set(), are in vmshm_window_collect() in
+ * vmshm_quarantine.c and in guest-kmod/vmshm_quarantine.c, and in reset_windows() in tools/vmshmctl_reset.c.
  */
 /* Modelled in test/model/windows.pml and join.pml: change both. */
 #ifndef VMSHM_STATES_H
@@ -45,7 +45,7 @@
 
 #include "vmshm_format.h"
 
-/* Both name the same accesses. */
+/* Both headers define the same access functions. */
 #ifdef __KERNEL__
 #include "vmshm_access.h"
 #else
@@ -54,20 +54,20 @@
 
 /* ---------------------------------------------------------------- section and marks */
 
-/* Tell other VMs that a process of this one came, left or died: they load `changes` now and then. */
+/* Tell other VMs, which poll `changes`, that a process of this one joined, left or died. */
 static inline void vmshm_section_changed(struct vmshm_section *section)
 {
     vmshm_add(&section->changes, 1);
 }
 
-/* Replace the arbiter that was seen before, as far as nobody else did. The caller then looks at the process
+/* Replace the arbiter `before`; false if somebody else has replaced it already. The caller then checks the process
  * slots once more. */
 static inline bool vmshm_section_claim(struct vmshm_section *section, uint64_t before, uint64_t mine)
 {
     if (!vmshm_compare_exchange(&section->arbiter, &before, mine)) {
         return false;
     }
-    vmshm_fence_store_load();   /* the arbiter before the slots; the partner is in vmshm_proc_set_live() */
+    vmshm_fence_store_load();   /* store the arbiter, then load the slots; partner: vmshm_proc_set_live() */
     return true;
 }
 
@@ -76,8 +76,8 @@ static inline void vmshm_section_unclaim(struct vmshm_section *section, uint64_t
     (void) vmshm_compare_exchange(&section->arbiter, &mine, before);
 }
 
-/* The section is of this boot. Partners: the epoch is loaded with acquire by vmshm_peer_prove() (vmshm_check.c),
- * the magic by vmshm_vm_may_read(). */
+/* Set the section up for this boot. Partners: vmshm_peer_prove() (vmshm_check.c) loads the epoch with acquire,
+ * vmshm_vm_may_read() the magic. */
 static inline void vmshm_section_set_up(struct vmshm_section *section, uint32_t vm, uint64_t epoch)
 {
     vmshm_store_relaxed(&section->vm_id, vm);
@@ -86,8 +86,8 @@ static inline void vmshm_section_set_up(struct vmshm_section *section, uint32_t 
     vmshm_store_release(&section->magic, VMSHM_SECTION_MAGIC);
 }
 
-/* Acquire: who has loaded the count of marks before finds the mark as old as that or newer. `vmshmctl mark-vm`
- * (tools/vmshmctl_mark.c) stores the mark, then the count, each with release. */
+/* Acquire: a caller that has loaded the `gone` count with acquire before sees a mark at least as new as that count.
+ * `vmshmctl mark-vm` (tools/vmshmctl_mark.c) stores the mark, then the count, each with release. */
 static inline bool vmshm_mark_is_gone(const struct vmshm_vm_mark *mark)
 {
     return VMSHM_MARK_GONE == vmshm_load_acquire(&mark->mark);
@@ -101,14 +101,14 @@ static inline bool vmshm_vm_may_read(const struct vmshm_section *section, const 
 
 /* ---------------------------------------------------------------- process slots */
 
-/* Acquire: of a process that is live the rest of the entry is as it was then (vmshm_proc_set_live()), and
- * of one that has ended the row is clear (vmshm_proc_set_ended()). */
+/* Acquire: if the process is live, its entry is complete (vmshm_proc_set_live()); if it has ended, its row is clear
+ * (vmshm_proc_set_ended()). */
 static inline bool vmshm_proc_is_live(const struct vmshm_proc *proc)
 {
     return VMSHM_PROC_LIVE == vmshm_load_acquire(&proc->state);
 }
 
-/* Tells one set of live processes from another; 0: none is alive. */
+/* A fingerprint of the set of live processes; 0 if none is live. */
 static inline uint64_t vmshm_procs_print(const struct vmshm_proc *procs, uint32_t slots)
 {
     uint64_t print = 0;
@@ -121,8 +121,8 @@ static inline uint64_t vmshm_procs_print(const struct vmshm_proc *procs, uint32_
     return print;
 }
 
-/* Take a slot: generation, pid, uid, nonce, name, job and time of the join come from `as`. The caller then looks
- * whether the section's arbiter is still its own. */
+/* Take a slot: generation, pid, uid, nonce, name, job and time of the join come from `as`. The caller then checks
+ * that the section's arbiter is still its own. */
 static inline void vmshm_proc_set_live(struct vmshm_proc *proc, const struct vmshm_proc *as)
 {
     vmshm_store_relaxed(&proc->generation, as->generation);
@@ -135,20 +135,20 @@ static inline void vmshm_proc_set_live(struct vmshm_proc *proc, const struct vms
     vmshm_store_relaxed(&proc->joined_sec, as->joined_sec);
     vmshm_store_relaxed(&proc->messages, 0);
     vmshm_store_relaxed(&proc->bytes, 0);
-    /* All that before the state, which vmshm_peer_read() (vmshm_check.c) and vmshm_proc_is_live() load first. */
+    /* Release the stores above; vmshm_peer_read() (vmshm_check.c) and vmshm_proc_is_live() load the state first. */
     vmshm_store_release(&proc->state, VMSHM_PROC_LIVE);
-    vmshm_fence_store_load();   /* the slot before the arbiter; the partner is in vmshm_section_claim() */
+    vmshm_fence_store_load();   /* store the slot, then load the arbiter; partner: vmshm_section_claim() */
 }
 
-/* The index of the control window, which is filled: loaded with acquire by vmshm_peer_read() (vmshm_check.c). */
+/* Publish the control window after it was filled. vmshm_peer_read() (vmshm_check.c) loads the index with acquire. */
 static inline void vmshm_proc_set_window(struct vmshm_proc *proc, uint32_t index)
 {
     vmshm_store_release(&proc->window, index);
 }
 
-/* Bury a slot, `state` is VMSHM_PROC_LEFT or _DEAD: after its row was cleared (vmshm_row_zero()) and its windows
- * were put in quarantine. The state comes last: who dies in here leaves the slot live, and it is buried
- * again, without what was counted already. */
+/* End a slot, with VMSHM_PROC_LEFT or _DEAD, after its row was cleared (vmshm_row_zero()) and its windows were put in
+ * quarantine. The state is stored last: if the caller dies in between, the slot stays live and is ended again later;
+ * the counters were zeroed first, so they are not added twice. */
 static inline void vmshm_proc_set_ended(struct vmshm_proc *proc, struct vmshm_section *section, uint32_t state)
 {
     const uint64_t messages = vmshm_load_relaxed(&proc->messages);
@@ -158,7 +158,7 @@ static inline void vmshm_proc_set_ended(struct vmshm_proc *proc, struct vmshm_se
     vmshm_store_relaxed(&proc->bytes, 0);
     vmshm_add(&section->messages, messages);
     vmshm_add(&section->bytes, bytes);
-    /* The cleared row before the state; who collects loads the state in vmshm_proc_is_live(). */
+    /* Release the cleared row; collecting windows loads the state in vmshm_proc_is_live(). */
     vmshm_store_release(&proc->state, state);
     vmshm_section_changed(section);
 }
@@ -171,8 +171,8 @@ static inline uint64_t vmshm_reader_bit(const struct vmshm_header *h, uint32_t v
     return (uint64_t) vm * h->windows + index;
 }
 
-/* Acquire: where a bit is clear the reader's last loads come before what the caller stores into the window.
- * The partner is in vmshm_row_clear(). */
+/* Acquire: if a bit is clear, the reader's last loads come before the caller's later stores to the window.
+ * Partner: vmshm_row_clear(). */
 static inline uint64_t vmshm_row_word(const uint64_t *row, uint64_t word)
 {
     return vmshm_load_acquire(&row[word]);
@@ -183,26 +183,27 @@ static inline bool vmshm_row_has(const uint64_t *row, uint64_t bit)
     return 0 != (vmshm_row_word(row, bit / 64) >> bit % 64 & 1);
 }
 
-/* Does the process list that window as read? It is live before it sets its first bit. */
+/* Does the process list that window as read? A process becomes live before it sets its first bit. */
 static inline bool vmshm_proc_reads(const struct vmshm_proc *proc, const uint64_t *row, uint64_t bit)
 {
     return vmshm_proc_is_live(proc) && vmshm_row_has(row, bit);
 }
 
-/* Enter a window: the caller then copies its entry (vmshm_window_copy()), and enters if that is live. */
+/* Enter a window. The caller then copies its entry (vmshm_window_copy()), and clears the bit again if it is not
+ * live. */
 static inline void vmshm_row_set(uint64_t *row, uint64_t bit)
 {
     vmshm_set_bits(&row[bit / 64], UINT64_C(1) << bit % 64);
-    vmshm_fence_store_load();   /* the bit before the state; the partner is where windows are collected, see above */
+    vmshm_fence_store_load();   /* store the bit, then load the state; partners: those who collect, see above */
 }
 
-/* Leave a window: the last loads from it before the bit, which who collects loads in vmshm_row_word(). */
+/* Leave a window. Orders the last loads from it before clearing the bit; partner: vmshm_row_word(). */
 static inline void vmshm_row_clear(uint64_t *row, uint64_t bit)
 {
     vmshm_clear_bits(&row[bit / 64], UINT64_C(1) << bit % 64);
 }
 
-/* A process that has ended reads nothing: part of its burial. */
+/* Clear the row of a process that has ended. */
 static inline void vmshm_row_zero(uint64_t *row, uint64_t bytes)
 {
     memset(row, 0, bytes);
@@ -210,8 +211,8 @@ static inline void vmshm_row_zero(uint64_t *row, uint64_t bytes)
 
 /* ---------------------------------------------------------------- windows */
 
-/* A private copy. The state first: live, and under the caller's bit, the entry stays as it is; else it may be
- * handed out anew meanwhile. The partners are in vmshm_window_set_live() and _set_quarantine(). */
+/* Make a private copy, loading the state first. If the window is live and the caller's bit is set, the entry stays
+ * valid; otherwise it may be handed out again at any time. Partners: vmshm_window_set_live() and _set_quarantine(). */
 static inline void vmshm_window_copy(struct vmshm_window *copy, const struct vmshm_window *shared)
 {
     const uint32_t state = vmshm_load_acquire(&shared->state);
@@ -220,8 +221,8 @@ static inline void vmshm_window_copy(struct vmshm_window *copy, const struct vms
     copy->state = state;
 }
 
-/* Hand out an empty entry: all but the state comes from `as`. The memory was cleared, the section's dirty_end
- * stored before. */
+/* Hand out an empty entry: all but the state comes from `as`. The caller has already cleared the memory and stored
+ * the section's dirty_end. */
 static inline void vmshm_window_set_live(struct vmshm_window *w, const struct vmshm_window *as)
 {
     vmshm_store_relaxed(&w->generation, as->generation);
@@ -231,19 +232,19 @@ static inline void vmshm_window_set_live(struct vmshm_window *w, const struct vm
     vmshm_store_relaxed(&w->uid, as->uid);
     vmshm_store_relaxed(&w->kind, as->kind);
     memcpy(w->job, as->job, sizeof(w->job));
-    /* All that before the state, which who enters loads first in vmshm_window_copy(). */
+    /* Release the stores above; readers load the state first, in vmshm_window_copy(). */
     vmshm_store_release(&w->state, VMSHM_WINDOW_LIVE);
 }
 
-/* The owner gives it back: its last stores into the window come before. Who collects has seen this state, and
- * looks at the readers' bits behind a fence, whose partner is in vmshm_row_set(). */
+/* The owner releases the window after its last stores to it. Collecting then loads the readers' bits after a fence,
+ * whose partner is in vmshm_row_set(). */
 static inline void vmshm_window_set_quarantine(struct vmshm_window *w)
 {
     vmshm_store_release(&w->state, VMSHM_WINDOW_QUARANTINE);
 }
 
-/* Nobody reads it: the looks at the bits come before. find_room() (vmshm_window.c) loads the state with
- * acquire; the kernel module goes by its own memory. */
+/* Free the window after the bits showed that nobody reads it. find_room() (vmshm_window.c) loads the state with
+ * acquire; the kernel module uses its private state. */
 static inline void vmshm_window_set_empty(struct vmshm_window *w)
 {
     vmshm_store_release(&w->state, VMSHM_WINDOW_EMPTY);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Where the entries of a segment's tables lie in this process. */
+/* Addresses of table entries in this process. */
 #include "vmshm_segment.h"
 
 #include "vmshm_layout.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Windows of the own section: handing out and giving back.
+ * Allocating and releasing windows of the own section.
  *
- * An entry is empty until somebody who holds the mutex makes it live. From then on it is its owner's, who
- * needs no mutex to give it back, and no window of a dead process is anybody else's; so nobody waits
- * for the mutex who wants to go. Collecting needs it again.
+ * An entry is empty until a process that holds the mutex makes it live. From then on it belongs to that process, which
+ * can release it without the mutex, so a process never waits for the mutex to leave. Collecting windows from
+ * quarantine needs the mutex again.
  */
 /* Modelled in test/model/windows.pml: change both. */
 #include "vmshm_member.h"
@@ -21,9 +21,8 @@ static struct vmshm_window *entry_of(const struct vmshm_member *m, uint32_t inde
     return vmshm_window_of(&m->segment, m->id.vm, index);
 }
 
-/* First gap of `bytes` in the heap's private or open half, 0 if there is none. The own VM wrote the
- * table, but an earlier crash of it may have left anything: entries outside the half are skipped,
- * not believed. */
+/* First gap of `bytes` in the heap's private or open half; 0 if there is none. Only this VM writes the table, but an
+ * earlier crash may have left garbage, so entries outside the half are skipped. */
 static uint64_t find_gap(const struct vmshm_member *m, uint64_t bytes, uint32_t kind)
 {
     const struct vmshm_header *h = &m->segment.header;
@@ -34,7 +33,7 @@ static uint64_t find_gap(const struct vmshm_member *m, uint64_t bytes, uint32_t 
     uint64_t at = heap;
     bool moved = true;
 
-    /* Push the candidate behind every window it overlaps, until none does. */
+    /* Move the candidate behind each window that it overlaps, until it overlaps none. */
     while (moved) {
         moved = false;
         if (!vmshm_range_inside(at, bytes, heap, end - heap)) {
@@ -46,7 +45,7 @@ static uint64_t find_gap(const struct vmshm_member *m, uint64_t bytes, uint32_t 
             if (VMSHM_WINDOW_EMPTY != w->state
                 && vmshm_range_inside(w->offset, w->length, heap, end - heap)
                 && at < w->offset + w->length && w->offset < at + bytes) {
-                /* An end that is not on a granule is garbage, but somebody may still write there. */
+                /* An end that is not aligned to a granule is garbage, but the range may still be in use. */
                 at = vmshm_align_up(w->offset + w->length, VMSHM_GRANULE_BYTES);
                 moved = true;
             }
@@ -55,7 +54,7 @@ static uint64_t find_gap(const struct vmshm_member *m, uint64_t bytes, uint32_t 
     return at;
 }
 
-/* An empty entry and a place for so many bytes; NULL and 0 where there is none. */
+/* Find an empty entry and a gap of `bytes`; *w is NULL and *at is 0 if there is none. */
 static void find_room(const struct vmshm_member *m, uint64_t bytes, uint32_t kind,
                       struct vmshm_window **w, uint64_t *at)
 {
@@ -82,7 +81,7 @@ static bool map_own(struct vmshm_member *m, uint32_t index, uint64_t offset, uin
     return mapped;
 }
 
-/* Nobody may find it in other hands while this process can still write there. */
+/* To be called before the window is released: no other process may get it while this one can still write to it. */
 static void unmap_own(struct vmshm_member *m, uint32_t index)
 {
     struct vmshm_mapping *mapping;
@@ -109,7 +108,7 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
     if (m->segment.managed) {
         return vmshm_kmod_window_alloc(m, bytes, kind, index, offset, e);
     }
-    /* Beyond the section's length rounding up could wrap around to nothing. */
+    /* Round up only if the result cannot overflow. */
     if (bytes <= own->length) {
         bytes = vmshm_align_up(0 == bytes ? 1 : bytes, VMSHM_GRANULE_BYTES);
     }
@@ -135,7 +134,7 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
         rc = e->code;
         goto leave;
     }
-    /* Only what was handed out before can hold somebody's data. */
+    /* Clear only memory that was handed out before; the rest is zero. */
     dirty = section->dirty_end;
     if (at - own->offset < dirty) {
         const uint64_t used = dirty - (at - own->offset);
