@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR BSD-3-Clause */
 /*
- * What a process of a guest may ask of /dev/vmshmN.
+ * The interface of /dev/vmshmN for processes of a guest.
  *
- * An open file is one membership, and a process has one (the module's parameter process_slots):
- * VMSHM_IOC_JOIN takes a process slot for the calling address
- * space, the last close of the file, VMSHM_IOC_LEAVE or the end of the address space gives it back,
- * with all windows. After a fork the child has neither the membership nor the mappings: it opens
- * the device anew. Only the address space that joined may use the file for more than describing.
+ * Each open file can have one membership, and a process one or few (the module's parameter
+ * process_slots). VMSHM_IOC_JOIN takes a process slot for the calling address space; VMSHM_IOC_LEAVE,
+ * the last close of the file or the end of the address space releases it with all its windows. After a
+ * fork the child has neither the membership nor the mappings: it must open the device itself. Other
+ * address spaces than the one that joined may use the file for DESCRIBE and WAIT only.
  *
- * mmap: the file's offset is the offset in the segment; MAP_SHARED only, never executable. One
- * mapping lies in one of
- * - the header, or the tables at the start of a section: read-only, for anybody who could open the
+ * mmap: the file's offset is the offset in the segment; MAP_SHARED only, never executable. A mapping
+ * must lie within one of
+ * - the header, or the tables at the start of a section: read-only, for any process that opened the
  *   device;
  * - an own window: read-write;
- * - a window of another process that VMSHM_IOC_FIND gave: read-only, an open one read-write, where
- *   stores arrive: one of another VM only without VMSHM_FEATURE_WRITE_WINDOWS.
+ * - a window of another process, found by VMSHM_IOC_FIND: read-only; an open window read-write, but one
+ *   of another VM only without VMSHM_FEATURE_WRITE_WINDOWS, since the device then drops the stores.
  *   Anything else is refused with EACCES. When the right to a window ends (release, unplugging,
  *   detach) while it is mapped, the next access gives SIGBUS.
  *
@@ -31,7 +31,7 @@
 
 #define VMSHM_UAPI_VERSION	1
 
-/* Where the VM's id comes from. */
+/* Sources of the VM's id. */
 enum {
 	VMSHM_ID_DEVICE = 1,		/* register of the patched device */
 	VMSHM_ID_SMBIOS = 2,		/* OEM string vmshm.vm-id=N */
@@ -48,32 +48,32 @@ struct vmshm_describe {
 	__u32 vm;
 	__u32 vm_source;		/* VMSHM_ID_* */
 	__u64 total_bytes;
-	__u64 epoch;			/* of this VM; changes when the module is loaded anew, when the
-					 * memory was away, and, until somebody joins, when nobody has the
-					 * device open
+	__u64 epoch;			/* of this VM; changes when the module is loaded again, when the
+					 * memory was detached, and, if nobody has joined yet, when the device
+					 * is closed
 					 */
 	__u32 features;			/* VMSHM_FEATURE_* */
-	__u32 generation;		/* of the device's attachment, 0: it does not count */
+	__u32 generation;		/* of the device's attachment; 0: the device has no such counter */
 	__u64 reserved[3];
 };
 
-#define VMSHM_FEATURE_WRITE_WINDOWS	(1U << 0) /* the hypervisor guards other VMs' sections */
-#define VMSHM_FEATURE_DETACH		(1U << 1) /* the host may ask for the segment back */
-#define VMSHM_FEATURE_INTERRUPT		(1U << 2) /* events come at once, not with the next tick */
+#define VMSHM_FEATURE_WRITE_WINDOWS	(1U << 0) /* the hypervisor protects other VMs' sections */
+#define VMSHM_FEATURE_DETACH		(1U << 1) /* the host may request the segment back */
+#define VMSHM_FEATURE_INTERRUPT		(1U << 2) /* events are delivered at once, not by polling */
 #define VMSHM_FEATURE_PAGES		(1U << 3) /* the memory can be pinned, for RDMA */
 
 /* Errors: EISCONN (joined already), EBADF (not open for writing), EINVAL (the job's key is zero),
  * EMFILE (the process has joined through another open file: process_slots), EDQUOT (the user, or all
- * of them together, have as many slots as they may: user_slots, all_slots; not with CAP_SYS_RESOURCE),
- * ENOSPC (no process slot left), EADDRINUSE (another VM of this id runs), ENODEV (also while the
- * host asks for the memory, or the VM is being migrated), EBUSY (somebody still has pages pinned
- * that lay there before the memory was lost: RDMA, a pipe, a GPU), EHOSTDOWN (the host has
+ * users together, have as many slots as they may: user_slots, all_slots; not with CAP_SYS_RESOURCE),
+ * ENOSPC (no process slot left), EADDRINUSE (another VM with this id is running), ENODEV (also while the
+ * host requests the memory, or the VM is being migrated), EBUSY (pages of the memory that was lost
+ * earlier are still pinned: by RDMA, a pipe, a GPU), EHOSTDOWN (the host has
  * marked this VM as gone), EINTR (killed), EPROTO, ENXIO.
- * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables. Events DETACH, ATTACH and
- * EXPELLED from before are no more.
+ * Takes up to 1.5 s when an earlier boot of the VM left processes in the tables. Clears pending events
+ * DETACH, ATTACH and EXPELLED.
  */
 struct vmshm_join {
-	__u8 job[16];			/* key of the job: who has it may map the job's windows */
+	__u8 job[16];			/* key of the job: processes of the user that know it may map the windows */
 	__u64 name;			/* of the process, for `vmshmctl show` */
 	__u32 flags;
 	__u32 slot;			/* from here on: results */
@@ -83,10 +83,10 @@ struct vmshm_join {
 	__u64 epoch;
 };
 
-/* A window of the own section, zeroed. Errors: EINVAL (no bytes, unknown kind), ENOSPC (no window
- * slot, or no such range free), EDQUOT (the user, or all of them together, would have more windows, or
- * bytes of that kind, than they may, windows in quarantine included: user_windows, user_bytes, all_windows,
- * all_bytes; or the user's windows would lie too far from each other: user_bytes), EINTR (killed).
+/* Allocate a zeroed window of the own section. Errors: EINVAL (no bytes, unknown kind), ENOSPC (no window
+ * slot, or no free range of that size), EDQUOT (the user, or all users together, would have more windows, or
+ * bytes of that kind, than they may, including windows in quarantine: user_windows, user_bytes, all_windows,
+ * all_bytes; or the user's windows would be too far apart: user_bytes), EINTR (killed).
  */
 struct vmshm_alloc {
 	__u64 bytes;			/* rounded up to 64 KiB */
@@ -98,12 +98,12 @@ struct vmshm_alloc {
 	__u32 reserved;
 };
 
-/* A window of another process, in this VM or in another: by its index, or with VMSHM_ANY_WINDOW the
- * one that holds [offset, offset + length). It stays reserved for this process until
- * VMSHM_IOC_RELEASE. Finding it once more is no error, and released once.
+/* Find a window of another process, in this VM or in another: by its index, or with VMSHM_ANY_WINDOW the
+ * one that contains [offset, offset + length). It cannot be reused until VMSHM_IOC_RELEASE. It may be found
+ * several times, and is then released only once.
  * Errors: EINVAL (vm, slot or index out of range), ENOENT (no live window there), EACCES (the
- * window is of another job than the key says, or of another user), EPROTO (what the other VM wrote
- * about it is not allowed), ENOSPC (more than 65536 windows found).
+ * window belongs to a job with another key, or to another user), EPROTO (the other VM's entry for it is
+ * invalid), ENOSPC (more than 65536 windows found).
  */
 struct vmshm_find {
 	__u8 job[16];
@@ -121,36 +121,36 @@ struct vmshm_find {
 
 #define VMSHM_ANY_WINDOW	0xffffffffU
 
-/* Give back an own window (vm: the own id; its memory is handed out again when no other process
- * reads it), or one that was found. Errors: ENOENT (not one of these).
+/* Release an own window (vm: the own id; its memory is reused when no other process
+ * reads it), or one that was found. Errors: ENOENT (neither of these).
  */
 struct vmshm_release {
 	__u32 vm;
 	__u32 index;
-	__u64 offset;			/* results: where it was */
+	__u64 offset;			/* results: the window's range */
 	__u64 length;
 };
 
-/* Make an own window the one that others find in the process's entry. Errors: ENOENT. */
+/* Make an own window the process's control window, whose index is in the process entry. Errors: ENOENT. */
 struct vmshm_publish {
 	__u32 index;
 	__u32 reserved;
 };
 
-/* Tell a process that there is a new ring towards it. Errors: EINVAL (vm or slot out of range). */
+/* Tell a process that there is a new ring to it. Errors: EINVAL (vm or slot out of range). */
 struct vmshm_ring_bell {
 	__u32 vm;
 	__u32 slot;
 };
 
-/* So much was sent since the join, for `vmshmctl show`. */
+/* Publish how much was sent since the join, for `vmshmctl show`. */
 struct vmshm_count {
 	__u64 messages;
 	__u64 bytes;
 };
 
-/* Wait for events, and take them: also poll(2), EPOLLIN while there are any, EPOLLHUP when the
- * device is gone. Any process that opened the device. Errors: ETIMEDOUT, EINTR.
+/* Wait for events, and clear them. poll(2) works, too: EPOLLIN while there are events, EPOLLHUP when the
+ * device is gone. For any process that opened the device. Errors: ETIMEDOUT, EINTR.
  */
 struct vmshm_wait {
 	__u64 timeout_ns;		/* 0: do not wait, ~0: for ever */
@@ -158,11 +158,11 @@ struct vmshm_wait {
 	__u32 flags;
 };
 
-#define VMSHM_EVENT_PEER	(1U << 0) /* a process or VM came, left, died, was marked */
-#define VMSHM_EVENT_DETACH	(1U << 1) /* the host wants the memory back: leave */
-#define VMSHM_EVENT_ATTACH	(1U << 2) /* there is memory (again) to join: describe anew */
+#define VMSHM_EVENT_PEER	(1U << 0) /* a process or VM joined, left, died or was marked */
+#define VMSHM_EVENT_DETACH	(1U << 1) /* the host requests the memory: leave */
+#define VMSHM_EVENT_ATTACH	(1U << 2) /* there is memory (again): use DESCRIBE, then JOIN */
 #define VMSHM_EVENT_GONE	(1U << 3) /* the device was unplugged */
-#define VMSHM_EVENT_EXPELLED	(1U << 4) /* the host marked this VM as gone, or somebody else got its
+#define VMSHM_EVENT_EXPELLED	(1U << 4) /* the host marked this VM as gone, or another VM got its
 					   * section: leave
 					   */
 

@@ -37,7 +37,6 @@ bool vmshm_events_add(struct vmshm_events *events, vmshm_tick_fn tick);
 /* When this returns the tick is not running and is not called again. */
 void vmshm_events_remove(struct vmshm_events *events, vmshm_tick_fn tick);
 
-/* Call the components' ticks. */
 void vmshm_events_tick(struct vmshm_events *events);
 
 /* Make the components look at what the caller has stored before. The caller may hold any lock. */

@@ -11,12 +11,11 @@
 
 #include "vmshm_registry.h"
 
-/* So often a second. */
 #define VMSHM_TICKS_PER_SECOND 2
 
 struct vmshm_monitor {
     struct vmshm_registry *registry;
-    uint32_t silence_limit;             /* seconds of silence after which a VM's peers are VMSHM_FATE_SILENT; 0: never */
+    uint32_t silence_limit;             /* seconds of silence until a VM's peers are VMSHM_FATE_SILENT; 0: never */
     pthread_t thread;
     pthread_mutex_t lock;               /* protects stop */
     pthread_cond_t stopped;
