@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The segment as the host gives and takes it, where the device can do that.
+ * Attaching and detaching the segment at the host's request, if the device supports it.
  *
- * Claimed (STATE: in use) while anybody may look at the memory: from the first look at the header on. The
- * VM cannot be migrated then. Where it is not claimed BAR 2 may read as ones.
+ * The module claims the memory (STATE: in use) before it reads the header, and as long as anybody may access it. The
+ * VM cannot be migrated then. Without a claim BAR 2 may read as all ones.
  *
- * The host is told that the memory is free (DETACH_ACK) when no process has it and no page of it is pinned:
- * whoever has one pinned would read, or a device write, what lies there after the migration.
+ * The host is told that the memory is free (DETACH_ACK) only when no process maps it and no page is pinned; otherwise
+ * the holder of a pinned page could read or write other content after the migration.
  */
 #include <linux/jiffies.h>
 #include <linux/moduleparam.h>
@@ -62,8 +62,8 @@ void vmshm_unclaim(struct vmshm_dev *dev)
 	if (!dev->generation || dev->phase == VMSHM_PHASE_TAKEN || vmshm_is_away(dev) ||
 	    (dev->phase == VMSHM_PHASE_KNOWN && !list_empty(&dev->files)))
 		return;
-	/* Anybody can have pinned what is for all to read. Only the host has to wait for him: while the memory
-	 * stays ours, the next one who looks at it finds what is there.
+	/* Any process can have pinned the header or the tables. Only the host has to wait for that; while the memory
+	 * stays claimed, the next process that opens the device can use it.
 	 */
 	if (dev->phase == VMSHM_PHASE_KNOWN) {
 		vmshm_zap(dev, 0, dev->bytes);
@@ -83,10 +83,10 @@ bool vmshm_is_held(struct vmshm_dev *dev)
 	return dev->old_pins;
 }
 
-/* What DETACH_ACK waits for. */
+/* Report to the host what DETACH_ACK waits for. */
 static void host_tell(struct vmshm_dev *dev, u32 processes, u32 pages)
 {
-	/* Always: the device forgets them with a wish that is withdrawn, also between two looks. */
+	/* Write them every time, since the device resets them when a request is withdrawn, which may go unnoticed. */
 	vmshm_reg_set(dev, VMSHM_REG_WAITS_PROCESSES, processes);
 	vmshm_reg_set(dev, VMSHM_REG_WAITS_PAGES, pages);
 	if (pages && !dev->told_pages)
@@ -96,8 +96,8 @@ static void host_tell(struct vmshm_dev *dev, u32 processes, u32 pages)
 	dev->told_pages = pages;
 }
 
-/* From here on nobody maps anything, and what is pinned can only become less. The section stays ours: what
- * others lent us stays listed as read.
+/* After this nobody can map anything, so the number of pinned pages can only decrease. The section still belongs to
+ * this boot, and windows of other VMs that are pinned stay listed as read.
  */
 static void attach_let_go(struct vmshm_dev *dev)
 {
@@ -115,18 +115,18 @@ static void attach_let_go(struct vmshm_dev *dev)
 
 static void attach_changed(struct vmshm_dev *dev, u32 generation, u32 state)
 {
-	/* Other memory than before, or none: what was known of it holds no more. */
+	/* It is other memory than before, or none, so everything known about it is invalid. */
 	vmshm_section_lost(dev);
 	dev->generation = generation;
 	dev->detach_by = 0;
 	dev->letting_go = false;
 	dev->told_pages = 0;
 	dev->phase = state & VMSHM_STATE_ATTACHED ? VMSHM_PHASE_UNKNOWN : VMSHM_PHASE_DETACHED;
-	/* Gone without our word: the device was reset while the VM slept. */
+	/* DETACHED here means that the device was reset while the VM was suspended, without DETACH_ACK. */
 	vmshm_notify(dev, dev->phase == VMSHM_PHASE_DETACHED ? VMSHM_EVENT_DETACH : VMSHM_EVENT_ATTACH);
 }
 
-/* Who left because the host wished it can come back. */
+/* The host has withdrawn its request, so processes that left may join again. */
 static void detach_withdrawn(struct vmshm_dev *dev)
 {
 	if (!dev->detach_by)

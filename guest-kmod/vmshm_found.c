@@ -2,7 +2,7 @@
 /*
  * Windows of other processes: found, checked, reserved in the reader table.
  *
- * The bit in the own row comes before the look at the window's state; see vmshm_states.h.
+ * The bit in the own row is set before the window's state is loaded; see vmshm_states.h.
  */
 #include <linux/slab.h>
 
@@ -18,7 +18,7 @@ static void row_clear(struct vmshm_dev *dev, u32 slot, u32 vm, u32 index)
 	vmshm_row_clear(vmshm_row_of(dev, dev->vm, slot), vmshm_reader_bit(&dev->header, vm, index));
 }
 
-/* Of this VM the module knows itself: what stands in the segment another VM may have written. */
+/* For windows of this VM use the module's private state, since another VM may have overwritten the table. */
 static void window_copy_own(struct vmshm_dev *dev, u32 index, struct vmshm_window *copy)
 {
 	const struct vmshm_own_window *w = &dev->windows[index];
@@ -43,7 +43,7 @@ static void window_copy(struct vmshm_dev *dev, u32 vm, u32 index, struct vmshm_w
 		vmshm_window_copy(copy, vmshm_window_of(dev, vm, index));
 }
 
-/* Is what stands there a window as the format has it? */
+/* Is the entry valid according to the format? */
 static bool window_is_sound(struct vmshm_dev *dev, u32 vm, const struct vmshm_window *w)
 {
 	const struct vmshm_section_entry *section = &dev->sections[vm];
@@ -85,7 +85,7 @@ static struct vmshm_found *found_of(struct vmshm_file *file, u32 vm, u32 index)
 	return NULL;
 }
 
-/* Those that are pinned stand in the order of this number. */
+/* Sort key of vmshm_dev.pinned. */
 static u64 pin_number(const struct rb_node *node)
 {
 	const struct vmshm_found *f = rb_entry(node, struct vmshm_found, pinned);
@@ -112,10 +112,10 @@ static struct vmshm_found *pin_of(const struct vmshm_dev *dev, u32 vm, u32 index
 	return rb_entry_safe(rb_find(&number, &dev->pinned, pin_compare), struct vmshm_found, pinned);
 }
 
-/* A device, a pipe or another process may still read it through pages that it pinned: the owner may
- * not hand it out again, whatever becomes of this process. The module lists it before the process
- * does no more: until it has looked at all pages, too. Those of this VM's own windows it looks at before it
- * hands them out.
+/* A device, a pipe or another process may still read the window through pinned pages, so its owner must
+ * not reuse it, even after this process has ended. Therefore the module lists the window in its own row before
+ * the process's bit is cleared; also if not all pages could be checked yet. Windows of this VM are checked
+ * before they are reused, instead.
  */
 static bool found_keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f, u32 *looks)
 {
@@ -129,7 +129,7 @@ static bool found_keep_pinned(struct vmshm_dev *dev, struct vmshm_found *f, u32 
 		return false;
 	pin = pin_of(dev, f->vm, f->index);
 	if (pin) {
-		/* What was seen free before may have been pinned since. */
+		/* Pages that were checked before may have been pinned since. */
 		pin->bytes_seen = f->bytes_seen;
 		list_move_tail(&pin->list, &dev->pins_to_look);
 		return false;
@@ -165,7 +165,7 @@ static void found_forget(struct vmshm_file *file, struct vmshm_found *f, u32 *lo
 		kfree(f);
 }
 
-/* After found_forget(): what is left over the next beat does, which comes at once. */
+/* After found_forget(): the remaining checks are done by vmshm_beat(), which is scheduled at once. */
 static void pins_look_soon(struct vmshm_dev *dev, u32 looks)
 {
 	vmshm_looked(dev, VMSHM_LOOKS_MAX - looks);
@@ -231,7 +231,7 @@ static int found_enter(struct vmshm_file *file, struct vmshm_find *find, u32 ind
 	row_set(dev, file->slot, find->vm, index);
 	window_copy(dev, find->vm, index, &w);
 	rc = found_check(file, find, index, &w);
-	/* Under our bit an honest owner keeps it as it was. */
+	/* While a bit of this VM is set, an owner that follows the rules does not change the window. */
 	if (!rc && before &&
 	    (before->offset != w.offset || before->length != w.length || before->kind != w.kind))
 		rc = -EPROTO;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Pages that somebody holds: RDMA, a pipe, a GPU, another process that copies. Each has one reference of its
- * own; who pins it has another. Pins outlive mappings; without a mapping none come.
+ * Pinned pages: held by RDMA, a pipe, a GPU, or another process that copies. A page has one reference of its own, and
+ * one more for each pin. Pins outlive mappings; without a mapping no new ones appear.
  */
 #include <linux/mm.h>
 
@@ -50,7 +50,7 @@ bool vmshm_still_pinned(struct vmshm_dev *dev)
 {
 	const u64 piece = VMSHM_ALIGN_BYTES;
 
-	/* None of them can come: what lies before the first one need not be looked at again. */
+	/* No new pins can appear, so pages before the first pinned one need not be checked again. */
 	while (dev->old_pins_at < dev->bytes) {
 		const u64 end = min(dev->old_pins_at + piece, dev->bytes);
 

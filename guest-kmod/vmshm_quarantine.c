@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Windows of the own section that were released: quarantine, collection.
+ * Released windows of the own section: quarantine and collection.
  *
- * A released window stays in quarantine until no reader table lists it and nobody has its pages
- * pinned. Its state against the readers' bits is a store-then-load on both sides with a full
- * barrier between (Dekker): vmshm_states.h, as in the user-space library.
+ * A released window stays in quarantine until no reader table lists it and none of its pages is
+ * pinned. State and reader bits follow Dekker's pattern, store then load with a full barrier in between
+ * on both sides: vmshm_states.h, as in the user-space library.
  */
 #include <linux/lockdep.h>
 
 #include "vmshm.h"
 
-/* Does this process read it? Of this VM the module knows that without the table. */
+/* Does this process, of another VM, read the window? For this VM the module counts the readers itself. */
 static bool window_is_read_by(struct vmshm_dev *dev, u32 index, u32 vm, u32 slot)
 {
 	return vmshm_proc_reads(vmshm_proc_of(dev, vm, slot), vmshm_row_of(dev, vm, slot),
@@ -24,12 +24,12 @@ static bool vm_is_reader(struct vmshm_dev *dev, u32 vm)
 	       vmshm_vm_may_read(vmshm_section_of(dev, vm), vmshm_mark_of(dev, vm));
 }
 
-/* Who holds a window in quarantine? Nobody finds it any more, and when no file of this VM has it, nobody
- * maps it here: a process that was seen not to read it will not, a page that was seen free stays so. So each
- * look goes on where the last one ended, and a window that is held costs one.
- * Only a module may list its own slot later, for pages that stay pinned, and before it takes the process from
- * the list. So there are two rounds: when the first one ends, no process reads it, and what is listed late is
- * listed.
+/* Does anybody hold this window in quarantine? Nobody can find it any more, and when no file of this VM has it
+ * nobody maps it here, so a process that does not read it never will, and a page that is not pinned stays so.
+ * Therefore each check continues where the last one ended, and a window that is still held costs one check.
+ * The exception: another VM's module may list the window in its own slot's row later, for pinned pages, before it
+ * clears the process's bit. So all entries are checked twice: after the first round no process reads the window, and
+ * a late entry of a module is set and found in the second.
  */
 static enum vmshm_look window_look(struct vmshm_dev *dev, struct vmshm_own_window *w, u32 *looks)
 {
@@ -94,7 +94,7 @@ void vmshm_window_look_again(struct vmshm_dev *dev, u32 windows)
 		list_move_tail(dev->held.next, &dev->to_look);
 }
 
-/* What is left over the next beat does, which comes at once. */
+/* Any remaining work is done by vmshm_beat(), which is scheduled at once. */
 void vmshm_window_collect_soon(struct vmshm_dev *dev)
 {
 	if (vmshm_window_collect(dev))

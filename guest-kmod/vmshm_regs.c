@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The device's registers, its interrupt between two looks, what is logged of it.
+ * Access to the device's registers, enabling its interrupt, and rate-limited messages.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
