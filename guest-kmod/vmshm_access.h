@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Loads and stores of words that other VMs see: vmshm_states.h and this module name them as user space does
- * (vmshm_atomic.h).
+ * Loads and stores of words in shared memory, with the same names as in user space (vmshm_atomic.h), for
+ * vmshm_states.h and this module.
  *
- * Other VMs are other kernels: barriers and atomics towards them are the virt_ and sync_ ones, which a kernel
- * booted with one CPU does not patch away. What only this VM writes has one writer here, who holds
- * vmshm_dev.lock: adding to a counter and setting bits need no atomic read-modify-write.
+ * Other VMs run other kernels, so this uses the virt_ barriers and sync_ atomics, which are not patched away on a
+ * kernel that runs on one CPU. Data of this VM's section is written only under vmshm_dev.lock, so adding to a counter
+ * and setting bits need no atomic read-modify-write.
  */
 #ifndef VMSHM_ACCESS_H
 #define VMSHM_ACCESS_H
@@ -37,7 +37,7 @@ static inline void vmshm_clear_bits(u64 *at, u64 bits)
 	virt_store_release(at, READ_ONCE(*at) & ~bits);
 }
 
-/* *at was *expected and is `value` now, or else *expected is what was found. */
+/* True if *at was *expected and is `value` now; otherwise *expected becomes the value that was found. */
 static inline bool vmshm_compare_exchange(u64 *at, u64 *expected, u64 value)
 {
 	const u64 before = *expected;
@@ -46,13 +46,13 @@ static inline bool vmshm_compare_exchange(u64 *at, u64 *expected, u64 value)
 	return *expected == before;
 }
 
-/* Where a store must be seen before a later load: see vmshm_states.h. */
+/* Full fence between a store and a later load: see vmshm_states.h. */
 static inline void vmshm_fence_store_load(void)
 {
 	virt_mb();
 }
 
-/* Copy what another VM may be changing meanwhile: checks and uses that follow see this copy. */
+/* Copy data that another VM may be changing meanwhile, so that it is checked and used from the same copy. */
 static inline void vmshm_copy_in(void *to, const void *from, size_t bytes)
 {
 	memcpy(to, from, bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* /dev/vmshmN: arguments in, arguments checked, one call each, results out. */
+/* /dev/vmshmN: copies arguments in, checks them, makes one call, copies results out. */
 #include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -29,7 +29,7 @@ static int vmshm_open(struct inode *inode, struct file *filp)
 	}
 	filp->f_mapping = dev->inode->i_mapping;
 	filp->private_data = file;
-	/* The host may have made the segment anew while nobody used it. */
+	/* The host may have created the segment again while nobody used it. */
 	if (vmshm_is_known(dev) && !dev->members && list_empty(&dev->files) &&
 	    memcmp(dev->mem, &dev->header, sizeof(dev->header)))
 		vmshm_section_lost(dev);
@@ -128,7 +128,7 @@ static int call_find(struct vmshm_file *file, struct vmshm_find *f)
 	return f->flags ? -EINVAL : vmshm_find(file, f);
 }
 
-/* What every call but two needs. */
+/* Precondition of all calls but DESCRIBE, JOIN and WAIT. */
 static int file_check_member(const struct vmshm_file *file)
 {
 	lockdep_assert_held(&file->dev->lock);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What differs between the kernels this module is built for (6.1 and later). What can be seen in their
- * headers features.sh looks for there.
+/* Differences between the kernels this module is built for (6.1 and later). features.sh detects those that are
+ * visible in the headers.
  */
 #ifndef VMSHM_COMPAT_H
 #define VMSHM_COMPAT_H
@@ -21,15 +21,15 @@ static inline void vm_flags_mod(struct vm_area_struct *vma, vm_flags_t set, vm_f
 }
 #endif
 
-/* The child's copy of a mapping, while it is made by a fork, loses what was copied. Before Linux 6.9
- * the entries are there by then; later ones ask for the flag before they copy.
+/* Keep the page table entries from the child's copy of a mapping, called while a fork makes it. Before Linux 6.9 the
+ * entries are copied already and must be removed; later kernels check the flag before they copy.
  */
 static inline void vmshm_disinherit(struct vm_area_struct *vma)
 {
 #ifdef VMSHM_HAS_ZAP_PAGE_RANGE
 	zap_page_range(vma, vma->vm_start, vma->vm_end - vma->vm_start);
 #elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 9, 0)
-	/* All who have that range mapped fault it in again. */
+	/* This affects all processes that map the range; they fault it in again. */
 	unmap_mapping_range(vma->vm_file->f_mapping, (loff_t)vma->vm_pgoff << PAGE_SHIFT,
 			    vma->vm_end - vma->vm_start, 1);
 #endif
@@ -40,10 +40,11 @@ static inline void vmshm_disinherit(struct vm_area_struct *vma)
 #define PCI_IRQ_INTX PCI_IRQ_LEGACY
 #endif
 
-/* May a mapping have entries of 2 MiB? Two walks of the kernel's must not meet one:
- *  - Before Linux 6.5 madvise(MADV_COLD) takes a device's for damage ("bad pmd") and clears it. The TLB is not
- *    flushed, nor by the zap that follows, which finds nothing: who has released a window goes on using it.
- *  - mbind(MPOL_MF_STRICT) looks at its struct page, also where there is none.
+/* May a mapping have entries of 2 MiB? Two page table walks in the kernel cannot cope with them:
+ *  - Before Linux 6.5 madvise(MADV_COLD) treats one of a device as corrupt ("bad pmd") and clears it without flushing
+ *    the TLB. A later zap finds no entry and does not flush either, so a process could still access a window that
+ *    it has released.
+ *  - mbind(MPOL_MF_STRICT) accesses its struct page, even if there is none.
  */
 static inline bool vmshm_may_be_large(bool has_pages)
 {
@@ -54,8 +55,8 @@ static inline bool vmshm_may_be_large(bool has_pages)
 #endif
 }
 
-/* A 2 MiB entry. PFN_MAP beside PFN_DEV: with PFN_DEV alone get_user_pages_fast() takes the entry
- * for one with struct pages, and a shared futex on it oopses.
+/* Insert a 2 MiB entry. PFN_MAP is needed in addition to PFN_DEV: with PFN_DEV alone get_user_pages_fast() assumes
+ * that there are struct pages, and a shared futex there oopses.
  */
 #ifdef VMSHM_HAS_PFN_T
 #include <linux/pfn_t.h>
@@ -78,8 +79,8 @@ static inline vm_fault_t vmshm_insert_pmd(struct vm_fault *vmf, unsigned long pf
 }
 #endif
 
-/* Pages of the segment that can be pinned. Later kernels count references to device memory in
- * another way, which this module does not follow yet: there the memory has no pages.
+/* Support for pinning pages of the segment. Later kernels count references to device memory in another way, which this
+ * module does not support yet, so there the memory has no struct pages.
  */
 #if defined(VMSHM_HAS_PFN_T) && defined(VMSHM_HAS_ZONE_DEVICE) && !defined(VMSHM_HAS_INSERT_FOLIO_PMD)
 #define VMSHM_HAS_PAGES true

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * /sys/kernel/debug/vmshm/vmshmN: who has slots, windows and pages of the section, for root and for
- * `vmshmctl show`. A line a thing: its kind, then NAME=VALUE. Unlike the tables in the segment, which any VM
- * may have overwritten, this is what the module goes by.
+ * /sys/kernel/debug/vmshm/vmshmN: the holders of slots, windows and pages of the section, for root and for
+ * `vmshmctl show`. Each line has the kind of the object, then NAME=VALUE pairs. The data is the module's private
+ * state, not the tables in the segment, which any VM may have overwritten.
  */
 #include <linux/debugfs.h>
 #include <linux/seq_file.h>
@@ -65,7 +65,7 @@ static void show_slot(struct seq_file *m, const struct vmshm_dev *dev, u32 slot)
 			   from_kuid(&init_user_ns, file->uid), file->found_count);
 }
 
-/* What the last look at a window in quarantine met. */
+/* The holder that the last check of a window in quarantine found. */
 static void show_holder(struct seq_file *m, const struct vmshm_dev *dev,
 			const struct vmshm_own_window *w)
 {
@@ -98,7 +98,7 @@ static void show_window(struct seq_file *m, const struct vmshm_dev *dev, u32 ind
 	seq_putc(m, '\n');
 }
 
-/* Line 0 is the section's, then come its slots, then its windows. */
+/* Line 0 is the section, followed by its slots, then its windows. */
 static void *line_at(struct seq_file *m, loff_t *line)
 {
 	const struct vmshm_dev *dev = m->private;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * One struct vmshm_dev a device; open files keep it after the device is gone.
+ * There is one struct vmshm_dev per device; open files keep a reference after the device is gone.
  */
 #include <linux/idr.h>
 #include <linux/slab.h>

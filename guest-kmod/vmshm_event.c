@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VM's heartbeat, and what changes outside of it: other VMs, the host's marks, the host's wish
- * to have the memory back. Looked at four times a second while anybody has the device open, and at
- * once when the device interrupts.
+ * The VM's heartbeat, and detection of changes outside the VM: other VMs, the host's marks, the host's request for
+ * the memory. Checked four times a second while any process has the device open, and at once after an interrupt.
  */
 #include <linux/jiffies.h>
 #include <linux/sched/signal.h>
@@ -10,10 +9,10 @@
 #include "vmshm.h"
 
 #define BEAT_JIFFIES	(HZ / 4)
-/* Processes that listen look twice a second. */
+/* Processes check for events twice a second, so this leaves them time to end. */
 #define EXPELLED_JIFFIES	(2 * HZ)
 
-/* What a look at a VM comes to: differs whenever something happened there. */
+/* A fingerprint of a VM's state, which differs whenever something has changed there. */
 static u64 vm_look(struct vmshm_dev *dev, u32 vm)
 {
 	const struct vmshm_section *s = vmshm_section_of(dev, vm);
@@ -41,8 +40,9 @@ static void vms_look(struct vmshm_dev *dev)
 		vmshm_notify(dev, VMSHM_EVENT_PEER);
 }
 
-/* Processes get the time to end with a word why: the host is wrong about a VM that runs. But after a sleep
- * none may run before, and where somebody else has the section none may write.
+/* Processes get time to end with an error message, since a VM that is running was marked by mistake. But after a
+ * suspend no process may run before this, and if another VM has the section none may write, so these lose the
+ * segment at once.
  */
 static void heed_expulsion(struct vmshm_dev *dev)
 {
@@ -91,7 +91,7 @@ void vmshm_beat(struct work_struct *work)
 
 			WRITE_ONCE(own->heartbeat, READ_ONCE(own->heartbeat) + 1);
 			vmshm_reap(dev);
-			/* Readers elsewhere, and who has pages pinned, let go without a word. */
+			/* Readers in other VMs and holders of pinned pages do not notify the module. */
 			vmshm_pins_look_again(dev);
 			vmshm_window_look_again(dev, dev->header.windows);
 		}
@@ -99,8 +99,8 @@ void vmshm_beat(struct work_struct *work)
 			vms_look(dev);
 		if (vmshm_is_idle(dev))
 			vmshm_unclaim(dev);
-		/* A wish of the host must be seen also when nobody has the device open, and that
-		 * pages are pinned no more: their owner waits for it.
+		/* Even if nobody has the device open, requests of the host must be noticed, and so must the end of
+		 * pins, which the windows' owners wait for.
 		 */
 		if (!list_empty(&dev->files) || !RB_EMPTY_ROOT(&dev->pinned) || dev->letting_go ||
 		    vmshm_is_idle(dev) ||
@@ -117,7 +117,7 @@ int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)
 	long left = MAX_SCHEDULE_TIMEOUT;
 
 	if (wait->timeout_ns) {
-		/* A year is for ever, and its jiffies fit. */
+		/* Treat more than a year as no timeout; a year in jiffies does not overflow. */
 		if (wait->timeout_ns < NSEC_PER_SEC * 86400ULL * 365)
 			left = nsecs_to_jiffies(wait->timeout_ns + NSEC_PER_SEC / HZ - 1);
 		left = wait_event_interruptible_timeout(dev->wait, READ_ONCE(file->events), left);
@@ -126,7 +126,7 @@ int vmshm_wait(struct vmshm_file *file, struct vmshm_wait *wait)
 	}
 	down_write(&dev->lock);
 	wait->events = file->events;
-	/* That the device is gone stays true. */
+	/* Only GONE stays pending. */
 	file->events &= VMSHM_EVENT_GONE;
 	up_write(&dev->lock);
 	return wait->events ? 0 : -ETIMEDOUT;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the host wrote: the segment's header. And who this VM is in it. */
+/* The segment's header, which the host wrote, and this VM's id. */
 #include <linux/dmi.h>
 #include <linux/moduleparam.h>
 #include <linux/random.h>
@@ -25,7 +25,7 @@ static const char *header_limits_fault(const struct vmshm_header *h)
 	return NULL;
 }
 
-/* The field that is wrong, NULL: none. */
+/* Returns the name of an invalid field, or NULL. */
 static const char *header_fault(const struct vmshm_dev *dev, const u8 *image)
 {
 	const struct vmshm_header *h = (const void *)image;
@@ -54,7 +54,7 @@ static const char *header_fault(const struct vmshm_dev *dev, const u8 *image)
 	return NULL;
 }
 
-/* N of an OEM string vmshm.vm-id=N; -1: there is none. */
+/* Returns N of an OEM string vmshm.vm-id=N, or -1. */
 static long vm_id_from_smbios(void)
 {
 	static const char key[] = "vmshm.vm-id=";

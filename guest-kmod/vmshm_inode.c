@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The inode whose mapping all open files of a device share, so that zapping finds every mapping: of a
- * file system of the module's own. The device node's would not do: there may be several nodes of a device,
- * and that of a container goes with the container's file system.
+ * The inode whose address space all open files of a device share, so that zapping finds every mapping. It belongs to
+ * a private file system. The device node's inode would not do, since a device may have several nodes, and a
+ * container's node is destroyed with the container's file system.
  */
 #include <linux/fs.h>
 #include <linux/mount.h>
@@ -20,8 +20,8 @@ static int vmshm_fs_init(struct fs_context *fc)
 	return init_pseudo(fc, VMSHM_FS_MAGIC) ? 0 : -ENOMEM;
 }
 
-/* Without an owner: the mount lives as long as there is a device, and would keep the module from being
- * unloaded. Open files keep it, and their inode.
+/* No owner, since the mount exists as long as there is a device, and would prevent unloading the module. Open files
+ * hold references to the module and to the inode.
  */
 static struct file_system_type vmshm_fs = {
 	.name = "vmshm",

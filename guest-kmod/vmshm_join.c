@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Joining: the section becomes this boot's with its first process, and each gets a slot.
+ * Joining: the first process takes over the section for this boot, and each process gets a slot.
  *
  * The order of the stores is that of the user-space library (vmshm_member.c and, shared with it,
  * vmshm_states.h), which test/model/join.pml models.
@@ -21,30 +21,30 @@ static u64 section_live_print(struct vmshm_dev *dev)
 	return vmshm_procs_print(vmshm_proc_of(dev, dev->vm, 0), dev->header.procs);
 }
 
-/* What stood in the section when it was watched: for as long as it does, nobody lives there. */
+/* The section's content when it was watched. While it is unchanged, no other VM uses the section. */
 struct watch {
-	u64 epoch;			/* that this boot is to have, 0: nobody watched */
+	u64 epoch;			/* dev->epoch at that time; 0: not watched yet */
 	u64 arbiter;
 	u64 live;
 	u64 heartbeat;
 };
 
-/* Lock not held: all that want to map, and all that fault, would wait. Counted is what this VM slept: where the host
- * stood still, so did whoever may beat. 0: nothing moved.
+/* Lock not held, since mmap() and page faults would wait. Adds up its own sleeps instead of reading a clock: while the
+ * host is stopped, other VMs' heartbeats are, too. Returns 0 if nothing changed.
  */
 static int section_watch(struct vmshm_dev *dev, const struct watch *watch)
 {
 	int rc = 0, ms;
 
 	for (ms = 0; ms < WATCH_MS && !rc; ms += WATCH_STEP_MS) {
-		/* Of a program with a timer's signals each would end the step. */
+		/* Killable only, since other signals, as from a timer, would shorten the sleep. */
 		schedule_timeout_killable(msecs_to_jiffies(WATCH_STEP_MS));
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		down_read(&dev->lock);
 		if (vmshm_is_away(dev) || !vmshm_is_known(dev))
 			rc = -ENODEV;
-		/* another process of this VM was quicker: it is our own heart that beats */
+		/* Another process of this VM has taken the section meanwhile: the heartbeat is our own. */
 		else if (dev->phase == VMSHM_PHASE_KNOWN && dev->epoch == watch->epoch &&
 			 READ_ONCE(vmshm_section_of(dev, dev->vm)->heartbeat) != watch->heartbeat)
 			rc = -EADDRINUSE;
@@ -61,9 +61,9 @@ static int section_in_use(struct vmshm_dev *dev)
 	return -EADDRINUSE;
 }
 
-/* Make the section this boot's. Two VMs of one id may come here at one time: one of them at most
- * replaces the arbiter that both found, and of two that replace each other's at least one finds the
- * other, here or in slot_take(). -EAGAIN: it looks as if somebody lived there, watch.
+/* Take over the section for this boot. Two VMs with the same id may be here at the same time. If both found the same
+ * arbiter, only one can replace it; if one replaces the other's, at least one notices, here or in slot_take().
+ * Returns -EAGAIN if another VM may be using the section, so that it has to be watched.
  */
 static int section_take(struct vmshm_dev *dev, struct watch *watch)
 {
@@ -71,7 +71,7 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 	u64 arbiter, live, length = dev->sections[dev->vm].length;
 	u32 slot;
 
-	/* The count before the mark, which `vmshmctl mark-vm` writes the other way round. */
+	/* Load the count before the mark; `vmshmctl mark-vm` stores them in the opposite order. */
 	dev->marked_gone = vmshm_load_acquire(&vmshm_mark_of(dev, dev->vm)->gone);
 	if (vmshm_mark_is_gone(vmshm_mark_of(dev, dev->vm)))
 		return -EHOSTDOWN;
@@ -95,11 +95,11 @@ static int section_take(struct vmshm_dev *dev, struct watch *watch)
 		vmshm_section_unclaim(own, arbiter, dev->epoch);
 		return section_in_use(dev);
 	}
-	/* Where any VM can write, what stands there may hide what was handed out before. */
+	/* Clear all windows: the dirty_end found there may be wrong if other VMs can write to the section. */
 	dev->dirty_end = length;
 	if (dev->features & VMSHM_FEATURE_WRITE_WINDOWS)
 		dev->dirty_end = min(READ_ONCE(own->dirty_end), length);
-	/* Who has the section next, perhaps without this module, goes by it. */
+	/* The next user of the section, perhaps without this module, relies on it. */
 	WRITE_ONCE(own->dirty_end, dev->dirty_end);
 	vmshm_window_inherit(dev);
 	for (slot = 0; slot < dev->header.procs; slot++) {
@@ -136,7 +136,7 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	nonce = vmshm_slot_publish(dev, slot, task_tgid_nr(current), current_uid(), join->name,
 				   join->job);
 	if (READ_ONCE(own->arbiter) != dev->epoch) {
-		/* The other one may have taken the very slot by now. */
+		/* The other VM may have taken the same slot by now. */
 		if (READ_ONCE(proc->nonce) == nonce)
 			vmshm_slot_bury(dev, slot, VMSHM_PROC_LEFT);
 		vmshm_limits_leave(file);
@@ -149,7 +149,7 @@ static int slot_take(struct vmshm_file *file, struct vmshm_join *join)
 	file->mm = current->mm;
 	mmgrab(file->mm);
 	memcpy(file->job, join->job, sizeof(file->job));
-	/* A member has the memory: that it was taken, or came back, before is no news. */
+	/* The file has joined now, so earlier events about the memory do not matter any more. */
 	file->events &= ~(VMSHM_EVENT_DETACH | VMSHM_EVENT_ATTACH | VMSHM_EVENT_EXPELLED);
 	dev->members++;
 	join->slot = slot;
@@ -170,7 +170,7 @@ static int join_try(struct vmshm_file *file, struct vmshm_join *join, struct wat
 		return -ENODEV;
 	if (file->slot != VMSHM_NO_SLOT)
 		return -EISCONN;
-	/* While nobody used the module, somebody without it may have taken the section. */
+	/* While no process used the module, one without it may have taken the section. */
 	if (vmshm_is_expelled(dev)) {
 		if (dev->members)
 			return -EHOSTDOWN;
@@ -179,7 +179,7 @@ static int join_try(struct vmshm_file *file, struct vmshm_join *join, struct wat
 	rc = vmshm_take_up(dev);
 	if (rc)
 		return rc;
-	/* Known already: but does the host leave it to us? Is there anybody who has pages from before? */
+	/* The header is known, but the host may want the memory, or old pages may still be pinned. */
 	if (vmshm_is_held(dev))
 		return -EBUSY;
 	if (!vmshm_claim(dev))

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * How much of the section one process, one user, and all users together may have.
+ * Limits on how much of the section one process, one user, and all users together may have.
  *
- * What a user has counts for as long as nobody else can have it: a window in quarantine counts for who
- * released it, also when he is gone. Whoever has CAP_SYS_RESOURCE is not refused, as with the limits on
- * processes and on disks; what he has counts all the same. Users are those of the VM, whatever a container
- * calls them.
+ * Everything counts for as long as nobody else can have it: a window in quarantine counts for the user who
+ * released it, even if all processes of that user have ended. With CAP_SYS_RESOURCE nothing is refused, like for
+ * RLIMIT_NPROC and disk quotas, but everything counts. Users are those of the initial user namespace.
  */
 #include <linux/capability.h>
 #include <linux/cred.h>
@@ -17,7 +16,7 @@
 
 #include "vmshm.h"
 
-/* Percent of a half between the ends of which all windows of one user lie, if not more are his. */
+/* All windows of a user lie within a range of this percentage of a half, unless the user may have more than that. */
 #define REACH_LEAST	90U
 
 static unsigned int process_slots = 1;
@@ -48,8 +47,8 @@ static unsigned int all_bytes = 100;
 module_param(all_bytes, uint, 0644);
 MODULE_PARM_DESC(all_bytes, "percent of the private and of the open half of the section's memory that all unprivileged users may have together (default: 100)");
 
-/* Whole pieces, rounded down, so that of less than all something is left, but not to nothing: one `piece` anybody
- * may have.
+/* `percent` of `whole`, rounded down to a multiple of `piece` so that something is left for others unless it is all,
+ * but at least one piece.
  */
 static u64 limit_part(u64 whole, unsigned int percent, u64 piece)
 {
@@ -118,7 +117,7 @@ static int limit_check(const struct vmshm_dev *dev, const struct vmshm_user *use
 
 	if (!limit_is_over(&user->has, more, &of_user) && !limit_is_over(&dev->has, more, &of_all))
 		return 0;
-	/* Asked last: that somebody used the capability is noted. */
+	/* Check the capability last, since the kernel records its use. */
 	return vmshm_limits_may_exceed() ? 0 : -EDQUOT;
 }
 
@@ -145,7 +144,7 @@ static void user_drop(struct vmshm_user *user)
 	kfree(user);
 }
 
-/* Of this address space, which need not be this thread's process alone. */
+/* Counts the slots of this address space, which several processes can share. */
 static u32 slots_of_process(const struct vmshm_dev *dev)
 {
 	const struct vmshm_file *file;
@@ -200,8 +199,8 @@ int vmshm_limits_check_window(const struct vmshm_file *file, u64 bytes, u32 kind
 	return limit_check(file->dev, file->user, &more);
 }
 
-/* A few small windows could keep all gaps too small for others. So one user's lie within nine tenths of a half,
- * and the remaining tenth is in two pieces at most: before and behind.
+/* A few small windows could fragment the heap so that other users find no large gap. So the windows of one user must
+ * lie within nine tenths of a half; the remaining tenth is in at most two pieces, before and behind them.
  */
 void vmshm_limits_reach(const struct vmshm_file *file, u64 *start, u64 *end)
 {
@@ -226,7 +225,7 @@ void vmshm_limits_reach(const struct vmshm_file *file, u64 *start, u64 *end)
 		*end = max(last, first + reach);
 }
 
-/* Those of an earlier boot can lie in both halves. */
+/* Bytes of a window in one half; windows of an earlier boot can extend over both. */
 static u64 bytes_in_half(const struct vmshm_dev *dev, const struct vmshm_own_window *w, u32 kind)
 {
 	const u64 start = max(w->offset, vmshm_half_start(dev, kind));

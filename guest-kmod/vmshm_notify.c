@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What those who have the device open are told.
+ * Notifying the open files of a device.
  */
 #include "vmshm.h"
 

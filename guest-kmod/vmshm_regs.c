@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Access to the device's registers, enabling its interrupt, and rate-limited messages.
+ * Access to the device's registers, enabling its interrupt, and messages that are not repeated.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where what is in the segment lies. Included by vmshm.h.
+ * Addresses of the segment's tables and entries. Included by vmshm.h.
  */
 #ifndef VMSHM_TABLES_H
 #define VMSHM_TABLES_H
@@ -10,13 +10,13 @@ static inline struct vmshm_section *vmshm_section_of(const struct vmshm_dev *dev
 	return dev->mem + dev->sections[vm].offset;
 }
 
-/* Process slots that the module keeps for pages that stay pinned. */
+/* Number of process slots that the module reserves for windows of other VMs that stay pinned. */
 static inline u32 vmshm_spare_slots(const struct vmshm_dev *dev)
 {
 	return dev->features & VMSHM_FEATURE_PAGES && dev->header.procs > 1;
 }
 
-/* Of the own section's halves. */
+/* Start of a half of the own section's heap. */
 static inline u64 vmshm_half_start(const struct vmshm_dev *dev, u32 kind)
 {
 	const struct vmshm_section_entry *own = &dev->sections[dev->vm];
