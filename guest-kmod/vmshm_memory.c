@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The segment's memory in the kernel: mapped, with struct pages or without, and kept while pages are pinned.
+ * The segment's memory in the kernel: mapping it, with or without struct pages, and keeping it while pages are pinned.
  */
 #include <linux/delay.h>
 #include <linux/io.h>
@@ -16,7 +16,7 @@ module_param(pages, bool, 0444);
 MODULE_PARM_DESC(pages,
 		 "give the segment struct pages, so that its memory can be pinned for RDMA, GPUs and single copies; takes 1/64 of its size of the VM's memory (default: yes)");
 
-/* Both ways reserve the memory type of the whole range, which mappings then get. */
+/* Both branches reserve the memory type of the whole range, which user mappings then inherit. */
 static int memory_map_whole(struct vmshm_dev *dev)
 {
 	void *mem;
@@ -40,7 +40,7 @@ static int memory_map_whole(struct vmshm_dev *dev)
 	return dev->mem ? 0 : -ENOMEM;
 }
 
-/* No page of it is pinned. */
+/* Only to be called when none of its pages is pinned. */
 void vmshm_memory_unmap(struct vmshm_dev *dev)
 {
 	if (!dev->mem)
@@ -52,7 +52,7 @@ void vmshm_memory_unmap(struct vmshm_dev *dev)
 	dev->mem = NULL;
 }
 
-/* Nobody maps it any more. Who has pages pinned may be done with them in a moment, or never. */
+/* Nobody maps the memory any more. Pinned pages may be released in a moment, or never, so wait only for a while. */
 bool vmshm_memory_is_let_go(struct vmshm_dev *dev)
 {
 	const unsigned long end = jiffies + VMSHM_GRACE_JIFFIES;
@@ -68,8 +68,8 @@ bool vmshm_memory_is_let_go(struct vmshm_dev *dev)
 
 /* ------------------------------------------------------------------ pages that outlive their device
  *
- * They stay until who has them pinned lets go, and with them the range of addresses: else another device
- * could come to lie there, and be read or written in its stead.
+ * They stay until they are unpinned, and so does the reservation of their address range: otherwise another device
+ * could get the range, and the holder of the pins would access that device.
  */
 static struct workqueue_struct *lingering;
 static atomic_t lingerers = ATOMIC_INIT(0);
@@ -79,8 +79,8 @@ static void memory_linger(struct work_struct *work)
 	struct vmshm_dev *dev = container_of(to_delayed_work(work), struct vmshm_dev, linger);
 	struct pci_dev *pdev = dev->pdev;
 
-	/* Was it unplugged? Then the BAR is no more in which the range was reserved: now it is in what the
-	 * bus gives to others.
+	/* If the device was unplugged, its BAR, and with it the reservation, is gone. Reserve the range in the bus's
+	 * resource, from which other devices would get it.
 	 */
 	pci_lock_rescan_remove();
 	if (!pdev->resource[2].parent && dev->range.parent) {
@@ -121,13 +121,13 @@ void vmshm_memory_linger(struct vmshm_dev *dev)
 	atomic_inc(&lingerers);
 	vmshm_dev_get(dev);
 	pci_dev_get(dev->pdev);
-	/* not where the module is being unloaded, which waits */
+	/* Fails while the module is being unloaded; unloading waits instead. */
 	dev->holds_module = try_module_get(THIS_MODULE);
 	INIT_DELAYED_WORK(&dev->linger, memory_linger);
 	queue_delayed_work(lingering, &dev->linger, 0);
 }
 
-/* Firmware can set the range to uncached by an MTRR, which wins over the page tables. */
+/* Firmware can make the range uncached by an MTRR, which takes precedence over the page tables. */
 static void memory_warn_if_uncached(struct vmshm_dev *dev)
 {
 #ifdef VMSHM_HAS_LOOKUP_ADDRESS

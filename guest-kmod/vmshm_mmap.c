@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Mappings. Who may map what is asked twice: by mmap, so that a mistake gives an error, and by
- * every fault, so that a right that ended is gone.
+ * Mappings. Access rights are checked twice: by mmap(), so that a mistake gives an error, and by
+ * every page fault, so that a right that has ended has an effect.
  */
 #include <linux/mm.h>
 #include <linux/sched.h>
@@ -11,9 +11,9 @@
 
 enum right { RIGHT_NONE, RIGHT_READ, RIGHT_WRITE };
 
-/* What a mapping is of, for as long as it lives, whatever is handed out at that place later: stands
- * in vm_private_data. Indices and generations begin anew in another segment, and in that of another VM they are
- * its word. After the last serial that fits nothing can be mapped.
+/* Identifies the object that was mapped, even if the range is handed out again later; stored in vm_private_data.
+ * Serial numbers, since indices and generations start again in another segment, and other VMs can choose theirs
+ * freely. When the serial numbers are used up nothing can be mapped any more.
  */
 union identity {
 	struct {
@@ -42,7 +42,7 @@ static bool range_in_tables(const struct vmshm_dev *dev, u64 offset, u64 length)
 	return false;
 }
 
-/* What the range is part of, as a whole. */
+/* The object that contains the whole range. */
 static union identity identity_of_range(const struct vmshm_file *file, u64 offset, u64 length)
 {
 	const struct vmshm_dev *dev = file->dev;
@@ -60,8 +60,8 @@ static union identity identity_of_range(const struct vmshm_file *file, u64 offse
 	return (union identity) { .kind = range_in_tables(dev, offset, length) ? OF_TABLES : 0 };
 }
 
-/* Open windows are there to be written, but where the device guards the sections of others a store to
- * them costs an exit and is lost.
+/* Open windows may be written, but if the device protects other VMs' sections, a store to them causes a VM exit and is
+ * lost.
  */
 static bool can_store(const struct vmshm_dev *dev, const struct vmshm_found *f)
 {
@@ -69,7 +69,7 @@ static bool can_store(const struct vmshm_dev *dev, const struct vmshm_found *f)
 	       (f->vm == dev->vm || !(dev->features & VMSHM_FEATURE_WRITE_WINDOWS));
 }
 
-/* What the file may do now with this range of it. Tables of another segment may lie elsewhere. */
+/* The file's present right to this range. Tables are checked again, since another segment may have them elsewhere. */
 static enum right right_to_identity(const struct vmshm_file *file, union identity id, u64 offset,
 				    u64 length)
 {
@@ -108,9 +108,8 @@ static bool vma_may_fault(const struct vm_area_struct *vma, u64 offset, u64 leng
 	       (vma->vm_flags & VM_WRITE ? RIGHT_WRITE : RIGHT_READ);
 }
 
-/* A 2 MiB entry where one fits into the mapping, at the same alignment. Whether one fits follows
- * from the mapping alone: for one place it is always the same, and never meets a table of small
- * entries.
+/* Insert a 2 MiB entry if one fits into the mapping, with the right alignment. This depends only on the mapping, so an
+ * address always gets the same kind of entry, and a large one never meets a table of small ones.
  */
 static vm_fault_t vma_fault_pmd(struct vm_fault *vmf)
 {
@@ -151,15 +150,15 @@ static vm_fault_t vma_fault_pte(struct vm_fault *vmf)
 	return ret;
 }
 
-/* Large entries are made here, too: some kernels never call .huge_fault for such a mapping, and those that
- * do differ in what they hand it.
+/* Large entries are inserted here, too, because some kernels never call .huge_fault for such a mapping, and the others
+ * pass it different arguments.
  */
 static vm_fault_t vma_fault(struct vm_fault *vmf)
 {
 	const pmd_t pmd = READ_ONCE(*vmf->pmd);
 	vm_fault_t ret = VM_FAULT_FALLBACK;
 
-	/* Another thread was quicker: its large entry must not be taken for a table. */
+	/* Another thread has inserted a large entry meanwhile, which must not be taken for a page table. */
 	if (!pmd_none(pmd) && pmd_leaf(pmd))
 		return VM_FAULT_NOPAGE;
 	if (pmd_none(pmd))
@@ -167,8 +166,9 @@ static vm_fault_t vma_fault(struct vm_fault *vmf)
 	return ret & VM_FAULT_FALLBACK ? vma_fault_pte(vmf) : ret;
 }
 
-/* With MADV_DOFORK a fork copies the mapping nevertheless. Its entries must not come along: the child is
- * another process. The tables are anybody's, and a mapping that is split or moved stays its process's.
+/* With MADV_DOFORK a fork copies the mapping in spite of VM_DONTCOPY. The child must not inherit the entries of
+ * windows, since it is another process; every process may map the tables. Splitting or moving a mapping keeps its
+ * process, so nothing has to be done then.
  */
 static void vmshm_vma_open(struct vm_area_struct *vma)
 {
@@ -181,7 +181,7 @@ static void vmshm_vma_open(struct vm_area_struct *vma)
 	up_read(&file->dev->lock);
 	if (!forked)
 		return;
-	/* For writing: where others have to fault, too, zapping must not meet an entry that comes. */
+	/* For writing, since on some kernels this zaps entries of other processes, too, and must not race with faults. */
 	down_write(&file->dev->lock);
 	vmshm_disinherit(vma);
 	up_write(&file->dev->lock);
@@ -202,8 +202,8 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	enum right right = RIGHT_NONE;
 	int rc = 0;
 
-	/* A private mapping would copy, and show the copy's reader what is not there any more. Of a
-	 * file that is open for reading only a shared one has no VM_SHARED.
+	/* Refuse private mappings, which would show stale copies. Check VM_MAYSHARE, because the kernel clears VM_SHARED
+	 * if the file is open for reading only.
 	 */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
@@ -227,7 +227,7 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 		return rc;
 	if (right != RIGHT_WRITE)
 		drop |= VM_MAYWRITE;
-	/* The child of a fork is another process: it opens the device itself. */
+	/* VM_DONTCOPY: the child of a fork is another process, and has to open the device itself. */
 	vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY | VM_HUGEPAGE |
 			  (dev->features & VMSHM_FEATURE_PAGES ? VM_MIXEDMAP : VM_PFNMAP), drop);
 	vma->vm_private_data = id.data;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The ivshmem device: found, mapped, its interrupt, its end.
+ * The PCI driver for the ivshmem device: probing, interrupt, removal, power management.
  */
 #include <linux/interrupt.h>
 #include <linux/io.h>
@@ -10,7 +10,7 @@
 #include "vmshm_compat.h"
 #include "vmshm_registers.h"
 
-/* Between two looks that interrupts cause. */
+/* Minimum time between two checks caused by interrupts. */
 #define LOOK_JIFFIES	DIV_ROUND_UP(HZ, 100)
 
 static irqreturn_t dev_interrupt(int irq, void *data)
@@ -18,10 +18,10 @@ static irqreturn_t dev_interrupt(int irq, void *data)
 	struct vmshm_dev *dev = data;
 	unsigned long next;
 
-	/* Without MSI-X the line may be shared. Reading clears it. */
+	/* Without MSI-X the line may be shared. Reading the status clears the interrupt. */
 	if (!dev->msix && !vmshm_reg(dev, VMSHM_REG_INTR_STATUS))
 		return IRQ_NONE;
-	/* Any VM can ring as often as it likes, and a look takes the lock and asks the device. */
+	/* Other VMs can ring at any rate, and each check takes the lock and reads registers. */
 	if (dev->msix && !test_and_set_bit(VMSHM_IRQ_HELD, &dev->irq_flags))
 		disable_irq_nosync(irq);
 	next = READ_ONCE(dev->looked) + LOOK_JIFFIES;
@@ -34,11 +34,11 @@ static void interrupt_start(struct vmshm_dev *dev)
 {
 	struct pci_dev *pdev = dev->pdev;
 
-	pci_set_master(pdev);	/* else a message is not delivered */
+	pci_set_master(pdev);	/* needed for MSI-X messages */
 	if (pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSIX | PCI_IRQ_INTX) < 1)
 		return;
 	dev->msix = pdev->msix_enabled;
-	/* A stock device without doorbell has nothing to interrupt for. */
+	/* A stock device without doorbell never interrupts. */
 	if (!dev->msix && !dev->generation)
 		goto free_vectors;
 	dev->irq = pci_irq_vector(pdev, 0);
@@ -61,7 +61,7 @@ static void interrupt_stop(struct vmshm_dev *dev)
 		return;
 	vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, 0);
 	if (dev->msix) {
-		/* None comes after this, and none is enabled after that. */
+		/* Disable it before the flag is cleared, so that nothing enables it again. */
 		disable_irq(dev->irq);
 		cancel_delayed_work_sync(&dev->beat);
 		vmshm_interrupt_again(dev);
@@ -93,7 +93,7 @@ static void registers_read(struct vmshm_dev *dev)
 		dev->features |= VMSHM_FEATURE_DETACH;
 }
 
-/* The patched device says so, also while the host has the memory back. Reading changes nothing. */
+/* Is it the patched device? Works even while the host has the memory; reading has no side effects. */
 static bool pdev_has_registers(struct pci_dev *pdev)
 {
 	void __iomem *regs;
@@ -122,8 +122,8 @@ static bool pdev_has_segment(struct pci_dev *pdev)
 	return has;
 }
 
-/* Others use such devices, too: Looking Glass, Zephyr, one's own. Until it is known to be ours it is only
- * read, and then left to its driver.
+/* Other software uses ivshmem devices, too (Looking Glass, Zephyr). So the device is only read until it is known to be
+ * ours; any other is left to its own driver.
  */
 static bool pdev_is_ours(struct pci_dev *pdev)
 {
@@ -200,7 +200,7 @@ disable:
 	return rc;
 }
 
-/* All lose the segment, in order where there is time. */
+/* All processes lose the segment; if there is time, they can leave first. */
 static void dev_end(struct vmshm_dev *dev)
 {
 	struct pci_dev *pdev = dev->pdev;
@@ -210,9 +210,9 @@ static void dev_end(struct vmshm_dev *dev)
 	dev->leaving = true;
 	vmshm_notify(dev, VMSHM_EVENT_GONE);
 	up_write(&dev->lock);
-	/* until then its heart beats */
+	/* The heartbeat continues until the processes have left. */
 	mod_delayed_work(system_wq, &dev->beat, 0);
-	/* Who listens can still go in order; what was pulled out is gone already. */
+	/* Processes that watch for events can still leave, unless the device was removed physically. */
 	if (pdev->error_state != pci_channel_io_perm_failure)
 		wait_event_timeout(dev->wait, !READ_ONCE(dev->members), VMSHM_GRACE_JIFFIES);
 	down_write(&dev->lock);
@@ -240,15 +240,14 @@ static void vmshm_remove(struct pci_dev *pdev)
 	pci_disable_device(pdev);
 }
 
-/* Switching off: others need not wait for a silence. Nothing is taken down, whoever has pages pinned. */
+/* Shutdown: marks the section, so that other VMs need not wait for silence. Frees nothing, since pages may be pinned. */
 static void vmshm_shutdown(struct pci_dev *pdev)
 {
 	dev_end(pci_get_drvdata(pdev));
 }
 
-/* Other VMs run on: they see a VM that is silent, not one that is dead. An interrupt that comes yet
- * must not start the heart again: a register that is read when the device has lost its power says that
- * the host has the memory.
+/* Other VMs keep running, and see this one as silent, not as dead. A late interrupt must not start vmshm_beat() again,
+ * since registers of a device without power read as if the host had the memory.
  */
 static int __maybe_unused vmshm_suspend(struct device *d)
 {
@@ -261,7 +260,7 @@ static int __maybe_unused vmshm_suspend(struct device *d)
 	return 0;
 }
 
-/* The device may have been reset, the host may have the memory, or have marked the VM as gone. */
+/* Meanwhile the device may have been reset, or the host may have taken the memory or marked the VM as gone. */
 static int __maybe_unused vmshm_resume(struct device *d)
 {
 	struct vmshm_dev *dev = dev_get_drvdata(d);
@@ -271,14 +270,14 @@ static int __maybe_unused vmshm_resume(struct device *d)
 	up_write(&dev->lock);
 	if (dev->vector)
 		vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, U32_MAX);
-	/* Processes must not run before it was looked at, and what is not theirs any more is taken. */
+	/* Check the device before processes run again, and take away mappings to which they have lost the right. */
 	mod_delayed_work(system_wq, &dev->beat, 0);
 	flush_delayed_work(&dev->beat);
 	return 0;
 }
 
-/* Hibernation: what comes back may be on another host, and others may have got the memory meanwhile. What
- * nobody uses is looked at anew by the next one who opens the device.
+/* Hibernation: the VM may resume on another host, and others may have got the memory meanwhile. If no process uses the
+ * segment, the next one that opens the device reads the header again.
  */
 static int __maybe_unused vmshm_freeze(struct device *d)
 {

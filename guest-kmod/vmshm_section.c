@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The VM's section: given back, lost, its dead.
+ * The VM's section: releasing it, losing it, and dead processes.
  */
 #include "vmshm.h"
 
-/* No process has the memory any more: is there anybody who has pages of it? */
+/* Remove all mappings of the memory and check whether pages are still pinned. */
 static void section_take_mappings(struct vmshm_dev *dev)
 {
 	vmshm_zap(dev, 0, dev->bytes);
@@ -14,7 +14,7 @@ static void section_take_mappings(struct vmshm_dev *dev)
 	dev->old_pins_at = 0;
 }
 
-/* What the module knows of the memory ends. */
+/* Forget everything about the memory. */
 static void section_drop(struct vmshm_dev *dev)
 {
 	vmshm_pins_forget(dev);
@@ -36,8 +36,8 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	vmshm_pins_look_again(dev);
 	while (vmshm_pins_look(dev))
 		cond_resched();
-	/* Where others' windows are pinned yet the slot stays, and lists them, until the VM is gone or has
-	 * its section anew.
+	/* If windows of other VMs are still pinned, the module's slot stays and lists them, until the VM is gone or takes
+	 * its section again.
 	 */
 	if (dev->phase == VMSHM_PHASE_TAKEN)
 		vmshm_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
@@ -100,7 +100,7 @@ void vmshm_leave(struct vmshm_file *file, u32 state)
 	vmshm_slot_free(file);
 	if (vmshm_window_collect(dev))
 		mod_delayed_work(system_wq, &dev->beat, 0);
-	/* The host, or the end of the device, may wait for the last one. */
+	/* The host, or the removal of the device, may be waiting for the last member. */
 	if (!dev->members && (dev->leaving || dev->detach_by || dev->expelled_by)) {
 		wake_up_all(&dev->wait);
 		mod_delayed_work(system_wq, &dev->beat, 0);

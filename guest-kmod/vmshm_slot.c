@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The slots of this VM's processes: shown to other VMs, and buried.
+ * The process slots of this VM: publishing and ending them.
  *
  * The order of the stores is that of the user-space library: vmshm_states.h, which
  * test/model/join.pml models.
@@ -14,7 +14,7 @@
 #include "vmshm.h"
 #include "vmshm_registers.h"
 
-/* Other VMs are to look at what was stored in this one's section. */
+/* Make other VMs look at this one's section. */
 static void doorbells_ring(struct vmshm_dev *dev)
 {
 	u32 vm, doorbell;
@@ -35,7 +35,7 @@ void vmshm_changed(struct vmshm_dev *dev)
 	doorbells_ring(dev);
 }
 
-/* What others see of a slot that is nobody's any more. */
+/* Publish the end of a slot. */
 void vmshm_slot_bury(struct vmshm_dev *dev, u32 slot, u32 state)
 {
 	lockdep_assert_held_write(&dev->lock);
@@ -44,9 +44,8 @@ void vmshm_slot_bury(struct vmshm_dev *dev, u32 slot, u32 state)
 	doorbells_ring(dev);
 }
 
-/* A slot that never was taken, else the one that was taken longest ago: a peer that looks now and
- * then should find the fate of its last owner, not its successor. The last one that is free is the
- * module's, which must not fail to get one.
+/* Find a slot that was never used, else the one that was taken longest ago, so that peers, which poll, still see how
+ * its last owner ended before the slot is reused. The last `spare` free slots are reserved for the module.
  */
 u32 vmshm_slot_find_free(struct vmshm_dev *dev, u32 spare)
 {

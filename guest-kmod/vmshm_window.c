@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Windows of the own section: handing out and giving back.
+ * Allocating and releasing windows of the own section.
  */
 #include <linux/list_sort.h>
 #include <linux/lockdep.h>
@@ -10,10 +10,10 @@
 
 #define ZERO_BYTES	(2UL << 20)
 
-/* Held windows that each allocation looks at anew. */
+/* Number of held windows that each allocation checks again. */
 #define LOOK_AGAIN	64
 
-/* Where it stands in the order of the offsets, or the list's end. */
+/* The first window behind the offset, in the sorted list, or the list's head. */
 static struct list_head *window_behind(struct vmshm_dev *dev, u64 offset)
 {
 	struct vmshm_own_window *w;
@@ -30,7 +30,7 @@ static int window_is_behind(void *unused, const struct list_head *a, const struc
 	       list_entry(b, struct vmshm_own_window, taken)->offset;
 }
 
-/* What an earlier boot of this VM handed out may still be read by others. */
+/* Put windows of an earlier boot of this VM in quarantine, since others may still read them. */
 void vmshm_window_inherit(struct vmshm_dev *dev)
 {
 	u32 i;
@@ -57,7 +57,7 @@ void vmshm_window_inherit(struct vmshm_dev *dev)
 			vmshm_window_set_empty(vmshm_window_of(dev, dev->vm, i));
 		}
 	}
-	/* In whatever order another VM may have left them. */
+	/* The table may list them in any order. */
 	list_sort(NULL, &dev->taken_windows, window_is_behind);
 	vmshm_window_collect_soon(dev);
 }
@@ -76,7 +76,7 @@ static u64 heap_find_gap(const struct vmshm_dev *dev, u64 bytes, u64 start, u64 
 	return vmshm_range_inside(at, bytes, start, end - start) ? at : 0;
 }
 
-/* Where a window of this file is to lie, within the limits. */
+/* Find a place for a window of this file, within the limits. */
 static int heap_find_place(const struct vmshm_file *file, u64 bytes, u32 kind, u64 *at)
 {
 	const struct vmshm_dev *dev = file->dev;
@@ -98,7 +98,7 @@ static int heap_find_place(const struct vmshm_file *file, u64 bytes, u32 kind, u
 	return 0;
 }
 
-/* The window is taken, but nobody sees it yet. */
+/* Reserve a window without publishing it. */
 static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
 	struct vmshm_dev *dev = file->dev;
@@ -108,7 +108,7 @@ static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	u32 i;
 
 	lockdep_assert_held_write(&dev->lock);
-	/* Beyond the section's length rounding up could wrap around to nothing. */
+	/* Refuse before rounding up, which could overflow. */
 	if (alloc->bytes > dev->sections[dev->vm].length)
 		return -ENOSPC;
 	bytes = vmshm_align_up(alloc->bytes, VMSHM_GRANULE_BYTES);
@@ -135,8 +135,8 @@ static int window_reserve(struct vmshm_file *file, struct vmshm_alloc *alloc)
 	return 0;
 }
 
-/* Without success the lock is not held afterwards, else it is for writing. Some that were held are looked at
- * anew, all of them only when there is nothing else; others get the lock in between.
+/* On success the lock is held for writing afterwards, on failure it is not held. Checks some of the held windows again,
+ * and all of them only if there is no other room; releases the lock in between.
  */
 static int window_reserve_collecting(struct vmshm_file *file, struct vmshm_alloc *alloc)
 {
@@ -171,16 +171,14 @@ static int window_reserve_collecting(struct vmshm_file *file, struct vmshm_alloc
 	return rc;
 }
 
-/* What window_reserve() took. In the memory that comes after a detachment the numbers begin anew. */
+/* The window that window_reserve() took. Has the epoch, too, since generations start again in other memory. */
 struct reserved {
 	u64 epoch;
 	u32 index;
 	u32 generation;
 };
 
-/* Is it still the same window? Another thread may have left the segment, the host may have
- * taken it back.
- */
+/* Is it still the same window? Another thread may have left the segment, or the host may have taken the memory. */
 static bool window_is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 {
 	lockdep_assert_held(&dev->lock);
@@ -190,7 +188,7 @@ static bool window_is_reserved(struct vmshm_dev *dev, const struct reserved *r)
 	       dev->windows[r->index].generation == r->generation;
 }
 
-/* In pieces, so that others need not wait for the whole. */
+/* Clears the window in pieces, so that others need not wait for all of it. */
 static int window_zero(struct vmshm_dev *dev, const struct reserved *r, u64 offset, u64 bytes)
 {
 	u64 done = 0;
@@ -247,7 +245,7 @@ int vmshm_window_alloc(struct vmshm_file *file, struct vmshm_alloc *alloc)
 		return rc;
 	r = (struct reserved) { dev->epoch, alloc->index, dev->windows[alloc->index].generation };
 	own = dev->sections[dev->vm].offset;
-	/* Only what was handed out before can hold somebody's data. */
+	/* Clear only memory that was handed out before; the rest is zero. */
 	dirty = own + dev->dirty_end > alloc->offset ? own + dev->dirty_end - alloc->offset : 0;
 	if (alloc->offset + alloc->length - own > dev->dirty_end) {
 		dev->dirty_end = alloc->offset + alloc->length - own;
