@@ -61,7 +61,7 @@ static void interrupt_stop(struct vmshm_dev *dev)
 		return;
 	vmshm_reg_set(dev, VMSHM_REG_INTR_MASK, 0);
 	if (dev->msix) {
-		/* Disable it before the flag is cleared, so that nothing enables it again. */
+		/* After disable_irq() nothing schedules the beat; after the cancel nothing enables the interrupt. */
 		disable_irq(dev->irq);
 		cancel_delayed_work_sync(&dev->beat);
 		vmshm_interrupt_again(dev);
@@ -240,7 +240,7 @@ static void vmshm_remove(struct pci_dev *pdev)
 	pci_disable_device(pdev);
 }
 
-/* Shutdown: marks the section, so that other VMs need not wait for silence. Frees nothing, since pages may be pinned. */
+/* Marks the section, so that other VMs need not wait for silence. Frees nothing, since pages may be pinned. */
 static void vmshm_shutdown(struct pci_dev *pdev)
 {
 	dev_end(pci_get_drvdata(pdev));
