@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A process of a guest that does what it is told: a line in, a line out. With it a shell script makes
+ * A guest process controlled by a script: it reads a command per line and answers with a line. So a shell script makes
  * processes of several guests act in turn, and looks at what they see when a device, a module or a whole
  * guest goes away.
  *
@@ -88,7 +88,7 @@ static struct named *mapping(unsigned i)
     return 'a' <= c && c <= 'z' ? &maps[c - 'a'] : &maps[25];
 }
 
-/* The tables, as soon as there is a segment. */
+/* Map the tables as soon as there is a segment. */
 static int look(void)
 {
     if (NULL != m.head) {
@@ -354,7 +354,7 @@ static void on_tick(int signal)
     (void) signal;
 }
 
-/* As a profiler has it. What the signal interrupts goes on, where the kernel can. */
+/* A timer as profilers use it; interrupted system calls are restarted (SA_RESTART) where the kernel can. */
 static void do_ticks(void)
 {
     const struct sigaction action = { .sa_handler = on_tick, .sa_flags = SA_RESTART };

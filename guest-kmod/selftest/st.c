@@ -81,7 +81,7 @@ static bool is_trouble(const char *line)
     return false;
 }
 
-/* What came since the last look; true if it holds anything that must not be there. */
+/* Read the new messages; true if there is one that must not appear. */
 static bool kmsg_trouble(void)
 {
     bool trouble = false;
@@ -142,7 +142,7 @@ static int run_one(const struct st_test *test, unsigned seconds)
     setpgid(pid, pid);
     while (waitpid(pid, &status, 0) < 0 && EINTR == errno) {
     }
-    /* children that the test did not live to end */
+    /* children that the test left behind because it died */
     kill(-pid, SIGKILL);
     if (WIFSIGNALED(status)) {
         if (SIGALRM == WTERMSIG(status)) {
@@ -250,7 +250,7 @@ void st_turn_await(int fd[2])
     struct pollfd p = { .fd = fd[0], .events = POLLIN };
     char byte;
 
-    /* The writer may have died, while we hold the pipe's other end ourselves. */
+    /* The writer may have died; there is no end of file, since this process has the other end open, too. */
     if (1 != poll(&p, 1, 20000) || 1 != read(fd[0], &byte, 1)) {
         st_fail(__FILE__, __LINE__, "the other process does not answer");
     }
@@ -292,7 +292,7 @@ bool st_until(bool (*condition)(void *), void *arg, unsigned ms)
     return true;
 }
 
-/* splitmix64: any seed is good */
+/* splitmix64 works with any seed */
 uint64_t st_random(uint64_t *state)
 {
     uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
@@ -322,7 +322,7 @@ static void on_fault(int signo)
         armed = 0;
         siglongjmp(caught, signo);
     }
-    /* Nobody waits for it: let it end the process as if there were no handler. */
+    /* Not expected here: let the signal end the process, as without a handler. */
     signal(signo, SIG_DFL);
     raise(signo);
 }

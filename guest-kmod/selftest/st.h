@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the tests of vmshm.ko share: TAP, processes, /dev/vmshmN.
+ * Helpers that the tests of vmshm.ko share: TAP output, processes, /dev/vmshmN.
  *
  * Each test runs in a child process of its own, so that a membership ends with its test and a crash is
  * one failed test. A check that does not hold ends the test at once. After each test the kernel's log
@@ -74,7 +74,7 @@ const char *st_errno(int error);
  * st_join(). */
 pid_t st_fork(void (*run)(void *), void *arg);
 void st_join(pid_t pid);
-/* The wait status, whatever it is. */
+/* Returns the wait status. */
 int st_wait(pid_t pid);
 
 /* One byte each way between processes that run in turn. */
@@ -86,14 +86,14 @@ void st_turn_make(struct st_turn *t);
 void st_turn_tell(int fd[2]);
 void st_turn_await(int fd[2]);
 
-/* Until condition() or for so long. */
+/* Wait until condition() is true, or for this long. */
 bool st_until(bool (*condition)(void *), void *arg, unsigned ms);
 void st_sleep_ms(unsigned ms);
 uint64_t st_now_ms(void);
-/* How much longer than usual all may take: VMSHM_PATIENCE, for kernels that check themselves. */
+/* Factor for all time limits: VMSHM_PATIENCE, for slow kernels with debugging options. */
 unsigned st_patience(void);
 uint64_t st_random(uint64_t *state);
-/* Any for madvise(2), but those by which a sound module makes 6.1 complain. */
+/* Any advice for madvise(2), except those that make Linux 6.1 complain about a correct module. */
 int st_advice(uint64_t n);
 
 /* ---------------------------------------------------------------- memory */
@@ -138,10 +138,10 @@ uint32_t st_bell(const struct st_member *m, uint32_t of, uint32_t vm, uint32_t s
 bool st_reads(const struct st_member *m, uint32_t vm, uint32_t slot, uint32_t of, uint32_t index);
 /* Bytes of the own heap that are not free, windows in quarantine included. */
 uint64_t st_used(const struct st_member *m);
-/* All of it is free, or will be in a moment: the module goes on where one hold of its lock had no time. */
+/* Is all of it free, or will be in a moment? The module may need several holds of its lock to free it. */
 void st_all_free(const struct st_member *m);
 
-/* These must work. */
+/* A failure of these fails the test. */
 struct vmshm_alloc st_alloc(const struct st_member *m, uint64_t bytes, uint32_t kind);
 struct vmshm_find st_find(const struct st_member *m, uint32_t vm, uint32_t slot, uint32_t index,
                           uint8_t key);
@@ -157,7 +157,7 @@ int st_try_alloc(const struct st_member *m, uint64_t bytes, uint32_t kind, struc
 int st_try_find(const struct st_member *m, uint32_t vm, uint32_t slot, uint32_t index, uint8_t key,
                 struct vmshm_find *f);
 int st_try_release(const struct st_member *m, uint32_t vm, uint32_t index);
-/* NULL and errno. */
+/* NULL and errno on failure. */
 uint8_t *st_try_map(const struct st_member *m, uint64_t offset, uint64_t bytes, int prot);
 
 /* Does the segment's memory have struct pages? Then it can be pinned, as that of ordinary files. */

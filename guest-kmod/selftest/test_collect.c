@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Windows in quarantine: what it costs that they are there. Run by root, who may read the module's own list
+/* The cost of windows in quarantine. Run by root, who may read the module's own list
  * in debugfs. With --measure it prints times instead, which say nothing on a busy machine.
  */
 #define _GNU_SOURCE
@@ -27,7 +27,7 @@ struct story {
     uint32_t index[4096];
 };
 
-/* Holds the windows of the story until it is told. */
+/* Hold the windows of the scenario until told to release them. */
 static void reader(void *arg)
 {
     struct story *s = arg;
@@ -41,7 +41,7 @@ static void reader(void *arg)
     st_turn_await(s->turn.to);
 }
 
-/* `n` windows that were released and that somebody holds. */
+/* Make `n` windows that are released but still held by a reader. */
 static pid_t held(struct st_member *m, struct story *s, uint32_t n)
 {
     pid_t pid;
@@ -84,7 +84,7 @@ static FILE *list_open(void)
     return list;
 }
 
-/* How many lines of the module's list start so. */
+/* Number of lines in the module's list that start with this. */
 static uint32_t lines(const char *start)
 {
     FILE *list = list_open();
@@ -119,7 +119,7 @@ static uint64_t listed(const char *name)
     return value;
 }
 
-/* What is held is not looked at again for each window that comes and goes. */
+/* Held windows are not checked again for each window that is allocated and released. */
 static void held_windows_cost_nothing(void)
 {
     struct story *s = story();
@@ -142,7 +142,7 @@ static void held_windows_cost_nothing(void)
     st_join(pid);
 }
 
-/* However much there is to look at, others get the lock in between. */
+/* Even if there is much to check, others get the lock in between. */
 static void a_hold_is_bounded(void)
 {
     struct vmshm_alloc w, again;
@@ -154,7 +154,7 @@ static void a_hold_is_bounded(void)
     }
     w = st_alloc(&m, 40 * ST_MIB, VMSHM_KIND_PRIVATE);
     st_release(&m, m.about.vm, w.index);
-    /* only when that place is free again is there room for as much */
+    /* there is room for as much only after that window is free again */
     for (int i = 0; i < 4; ++i) {
         again = st_alloc(&m, 40 * ST_MIB, VMSHM_KIND_PRIVATE);
         st_release(&m, m.about.vm, again.index);
@@ -169,7 +169,7 @@ static bool all_free(void *arg)
     return 0 == st_used(m);
 }
 
-/* Each way of letting go is noticed, without anybody who allocates. */
+/* Each way of releasing a window is noticed even if nobody allocates. */
 static void all_comes_back(void)
 {
     struct story *s = story();

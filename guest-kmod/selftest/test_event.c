@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Waiting for what happens. Nobody else may use the segment meanwhile, in whatever VM. */
+/* Waiting for events. No other process, in any VM, may use the segment meanwhile. */
 #define _GNU_SOURCE
 #include "st.h"
 
@@ -99,7 +99,7 @@ static void member_of_the_vm_is_an_event(void)
     st_turn_tell(t.to);
     SAME(VMSHM_EVENT_PEER, events(&m, 2000));
     st_wait(pid);
-    /* each file has its own */
+    /* each file has its own events */
     SAME(VMSHM_EVENT_PEER, events(&quiet, 0));
 }
 

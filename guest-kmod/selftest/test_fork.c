@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a fork, a core file, advice to the kernel and /proc make of a mapping. */
+/* Effects of fork, core dumps, madvise() and /proc on a mapping. */
 #define _GNU_SOURCE
 #include "st.h"
 
@@ -95,7 +95,7 @@ static void any_advice(void)
         memset(p, 0x62, 2 * ST_HUGE);
     }
     FAILS(EINVAL, madvise(p, 2 * ST_HUGE, MADV_DODUMP));
-    /* is what it was, but for the advice */
+    /* unchanged, except for the advice */
     st_join(st_fork(child_looks, p));
 }
 
@@ -155,7 +155,7 @@ static void what_proc_shows(void)
     free(resident);
 }
 
-/* Written together nowhere but in the memory of the process that dies. */
+/* A pattern that exists only in the memory of the process that dies. */
 static const uint8_t half_of_mark[2][8] = { "vmshm-c", "ore-mrk" };
 
 static void dies_with_a_core(void *arg)

@@ -39,7 +39,7 @@ struct map {
     uint64_t bytes;
 };
 
-/* A process. Its threads share the file, and what they know of it. */
+/* A process. Its threads share the file and this state. */
 struct fuzz {
     struct st_member m;
     pthread_mutex_t lock;
@@ -61,7 +61,7 @@ static uint64_t pick(uint64_t *r, uint64_t below)
     return st_random(r) % below;
 }
 
-/* Near something that means something, or anything. */
+/* A number near a meaningful one, or any number. */
 static uint64_t number(uint64_t *r, uint64_t good)
 {
     static const uint64_t edges[] = { 0, 1, 63, 64, 4095, 4096, 65535, 65536, 65537, 0x1fffff,
@@ -113,7 +113,7 @@ static void *pointer(uint64_t *r, void *good)
 
 /* ---------------------------------------------------------------- what is done */
 
-/* What the call gave, where it depends on nothing but the seed. */
+/* Add a result to the digest, if it depends only on the seed. */
 static void note(unsigned what, int rc)
 {
     const uint32_t result[2] = { what, 0 == rc ? 0 : (uint32_t) errno };
@@ -175,7 +175,7 @@ static void do_alloc(struct fuzz *f, uint64_t *r)
     a.reserved = 0 == pick(r, 20) ? (uint32_t) st_random(r) : 0;
     pthread_mutex_lock(&f->lock);
     if (0 != o->tag) {
-        /* what cannot be kept is not allocated: a window without entry would be forgotten */
+        /* do not allocate a window without a free entry to remember it */
         pthread_mutex_unlock(&f->lock);
         return;
     }
@@ -197,7 +197,7 @@ static void do_release_own(struct fuzz *f, uint64_t *r)
     if (0 != o->tag) {
         check_own(f, o);
         note(2, st_try_release(&f->m, f->m.about.vm, o->window.index));
-        /* found by ourselves, it would stay in quarantine */
+        /* if this process has found it, too, it would stay in quarantine */
         note(2, st_try_release(&f->m, f->m.about.vm, o->window.index));
         o->tag = 0;
     }
@@ -225,7 +225,7 @@ static void do_find(struct fuzz *f, uint64_t *r)
     int rc;
 
     if (1 == processes * threads && a.slot < f->m.header.procs) {
-        /* which slot is whose depends on what ran before */
+        /* the slot number depends on what ran before */
         a.slot = f->m.joined.slot;
     }
     a.offset = number(r, offset_of_something(f, r));
@@ -307,7 +307,7 @@ static void do_change_map(struct fuzz *f, uint64_t *r)
         m->at = NULL;
         break;
     case 1:
-        /* A hole, kept: else another thread's mapping could come there, to be unmapped with this. */
+        /* Keep the hole reserved: otherwise another thread's mapping could get there and be unmapped with this. */
         if (0 < at && at + bytes <= m->bytes) {
             (void) mmap(m->at + at, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
                         0);
@@ -350,7 +350,7 @@ static void do_touch(struct fuzz *f, uint64_t *r)
     p = m->at;
     bytes = m->bytes;
     pthread_mutex_unlock(&f->lock);
-    /* What is there meanwhile may be another mapping. */
+    /* There may be another mapping by now. */
     if (NULL != p) {
         (void) st_try_read(p + place % bytes);
     }
@@ -393,7 +393,7 @@ static void do_small(struct fuzz *f, uint64_t *r)
         (void) poll(&poll_in, 1, 0);
         break;
     default:
-        /* any number, with a wild pointer: whatever it is, it is an error or does no harm */
+        /* any request number with a wild pointer must fail or do no harm */
         {
             const unsigned long request = _IOC(pick(r, 4), 'V', 0x40 + pick(r, 16),
                                                pick(r, 2) ? pick(r, 128) : pick(r, 16384));
@@ -406,7 +406,7 @@ static void do_small(struct fuzz *f, uint64_t *r)
     }
 }
 
-/* A second file of the process, for a moment. */
+/* Open a second file in the process for a moment. */
 static void do_second_file(struct fuzz *f, uint64_t *r)
 {
     struct vmshm_join join = { .name = 3 };
@@ -584,7 +584,7 @@ static bool all_is_free(void *arg)
     return 0 == st_used(m);
 }
 
-/* When all are gone, nothing is held, unless another VM reads it still. */
+/* After all processes have ended nothing is held, unless another VM still reads it. */
 static void memory_is_free(void)
 {
     struct st_member m;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Every call with every argument that is wrong, and who may not call it. */
+/* Every call with all kinds of wrong arguments, and from processes that may not call it. */
 #define _GNU_SOURCE
 #include "st.h"
 
@@ -41,7 +41,7 @@ static const struct call calls[] = {
 };
 #define CALLS (sizeof calls / sizeof calls[0])
 
-/* Arguments with which the call would succeed, or fail for nothing but what the test makes wrong. */
+/* Arguments with which the call succeeds, or fails only for the reason that the test sets up. */
 static void good(const struct st_member *m, unsigned long request, union argument *a)
 {
     memset(a, 0, sizeof *a);
@@ -230,7 +230,7 @@ static void bad_pointers(void)
         case VMSHM_IOC_JOIN:
             st_leave(&m);
             pointers_of(&m, &calls[c], pages);
-            /* joined or not: whoever did not get the answer starts anew */
+            /* it may have joined or not, so close the file and start again */
             close(m.fd);
             st_member(&m, KEY);
             break;
@@ -254,7 +254,7 @@ static void bad_pointers(void)
     }
 }
 
-/* A 32-bit process's way in. int 0x80 takes it from a 64-bit one, too. */
+/* The compat entry of 32-bit processes; int 0x80 uses it in a 64-bit process, too. */
 static void call_of_32_bit(void)
 {
     struct vmshm_describe *d = mmap(NULL, ST_PAGE, PROT_READ | PROT_WRITE,
@@ -417,7 +417,7 @@ static void release_arguments(void)
     st_release(&m, m.about.vm, own.index);
     FAILS(ENOENT, st_try_release(&m, m.about.vm, own.index));
     SAME(VMSHM_WINDOW_LIVE, st_window(&m, m.about.vm, foreign.index)->state);
-    /* found, it can be given back once, and still is the owner's */
+    /* if it was found, too, it can be released once as such, and stays the owner's window */
     st_find(&m, m.about.vm, other.joined.slot, foreign.index, KEY);
     st_find(&m, m.about.vm, other.joined.slot, foreign.index, KEY);
     st_release(&m, m.about.vm, foreign.index);
@@ -490,7 +490,7 @@ static void child_calls(void *arg)
     FAILS(EISCONN, st_ioctl(m->fd, VMSHM_IOC_JOIN, &a));
     CHECK(0 == st_ioctl(m->fd, VMSHM_IOC_DESCRIBE, &a));
     SAME(m->about.epoch, a.describe.epoch);
-    /* nor may it map, whatever it is */
+    /* nor may it map anything */
     CHECK(NULL == st_try_map(m, 0, ST_PAGE, PROT_READ));
     SAME(EPERM, errno);
     /* a file of its own works */
@@ -533,7 +533,7 @@ static void child_takes_over(void)
     st_member(&m, KEY);
     st_leave(&m);
     st_join(st_fork(child_joins, &m));
-    /* its address space is no more: the slot is free again, at the latest when the VM is looked at */
+    /* its address space has ended: the slot is free, at the latest after the module's next check */
     st_sleep_ms(1000);
     FAILS(ENOTCONN, st_try_alloc(&m, 1, VMSHM_KIND_PRIVATE, &a));
     st_join_job(&m, KEY);
@@ -562,7 +562,7 @@ static void all_slots_taken(void)
         st_key(j.job, KEY);
     }
     SAME(ENOSPC, errno);
-    /* Where memory can be pinned, the last one is kept for the module. */
+    /* If the memory can be pinned, the last slot is reserved for the module. */
     SAME(m.header.procs - st_has_pages(&m), n);
     for (uint32_t slot = 0, live = 0; slot < m.header.procs; ++slot) {
         live += VMSHM_PROC_LIVE == st_proc(&m, m.about.vm, slot)->state;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What one process, one user, and all users together may have. Run by root, which sets the module's
+/* Limits for one process, one user, and all users together. Run by root, which sets the module's
  * parameters and becomes this and that user. Each user may open the device: its group is VMSHM_GROUP.
  */
 #define _GNU_SOURCE
@@ -39,7 +39,7 @@ static unsigned parameter(const char *name, const unsigned *set)
     return value;
 }
 
-/* All are as wide as can be, but for these. */
+/* Set all limits to their maximum, except these. */
 static void set(const char *name, unsigned value)
 {
     static const unsigned wide = 1000;
@@ -66,7 +66,7 @@ static int join(int fd)
     return st_ioctl(fd, VMSHM_IOC_JOIN, &j);
 }
 
-/* What a child is asked: as this user, so many memberships in one process, each with so many windows. */
+/* A child's task: as this user, make this many memberships in one process, each with this many windows. */
 struct wish {
     uid_t uid;
     uint32_t slots;
@@ -165,7 +165,7 @@ static void *child_joins(void)
     return NULL;
 }
 
-/* The address space counts; also root's; and what was left can be joined again. */
+/* Slots count per address space, root's, too; after leaving, the process can join again. */
 static void what_a_process_is(void)
 {
     struct st_member m;
@@ -204,7 +204,7 @@ static uint32_t part(uint64_t whole, unsigned percent)
     return (uint32_t) (whole * percent / 100);
 }
 
-/* The module keeps one for pages that stay pinned. */
+/* The module reserves one for windows that stay pinned. */
 static uint32_t slots_there_are(const struct st_member *m)
 {
     return m->header.procs - st_has_pages(m);
@@ -281,7 +281,7 @@ static void bytes_of_a_user(void)
     end(&alice, pid);
 }
 
-/* What is left of each thing when one user takes all that he gets lets another one in. */
+/* After one user has taken as much as allowed, enough is left of everything for another user. */
 static void another_one_gets_in(void)
 {
     struct wish alice = { .uid = ALICE, .slots = 1, .windows = 1000, .bytes = ST_MIB },
@@ -312,7 +312,7 @@ static void another_one_gets_in(void)
     end(&many, pid);
 }
 
-/* Keeps small windows, as far from each other as can be. */
+/* Keep small windows that are as far apart as possible. */
 static void scatters(void *arg)
 {
     struct wish *w = arg;
@@ -427,7 +427,7 @@ static void releases_what_is_held(void *arg)
     st_turn_await(h->turn.from);
     FAILS(EDQUOT, st_try_alloc(&m, 8 * ST_MIB, VMSHM_KIND_PRIVATE, &other));
     st_release(&m, m.about.vm, w.index);
-    /* nobody else can have it, so it counts */
+    /* others cannot use the memory yet, so it still counts */
     FAILS(EDQUOT, st_try_alloc(&m, 8 * ST_MIB, VMSHM_KIND_PRIVATE, &other));
     st_turn_tell(h->turn.to);
     st_join(pid);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Who may map what, how, and when that ends. */
+/* Access rights for mappings: which processes may map which ranges, how, and until when. */
 #define _GNU_SOURCE
 #include "st.h"
 
@@ -17,7 +17,7 @@
 #define KEY 3
 #define RW (PROT_READ | PROT_WRITE)
 
-/* Two processes would be as good; two open files are two memberships. */
+/* Two open files are two memberships, so one process is enough. */
 struct pair {
     struct st_member a;         /* has windows */
     struct st_member b;         /* finds them */
@@ -376,7 +376,7 @@ static void mprotect_to_and_fro(void)
 
 static long faults(void);
 
-/* A mapping that is split, by one who did not join, costs nobody else his entries. */
+/* Splitting a mapping in a process that has not joined must not remove the entries of others. */
 static void a_split_costs_others_nothing(void)
 {
     struct st_member reader, splitter;
@@ -501,7 +501,7 @@ static void sigbus_after_the_release(void)
         SAME(SIGBUS, st_try_read(never));
         st_release(&x.b, x.a.about.vm, x.open.index);
         SAME(SIGBUS, st_try_write(open, 1));
-        /* What is handed out at that place later is not what was mapped. */
+        /* The old mapping gives no access to a window that gets the range later. */
         again = st_alloc(&x.a, bytes, VMSHM_KIND_PRIVATE);
         SAME(x.closed.offset, again.offset);
         SAME(SIGBUS, st_try_read(own));
@@ -562,7 +562,7 @@ static void sigbus_after_the_leave(void)
     SAME(9, closed[0]);
     st_leave(&x.b);
     SAME(SIGBUS, st_try_read(closed));
-    /* the tables are anybody's */
+    /* every process may map the tables */
     SAME(VMSHM_PROC_LEFT, st_proc(&x.a, x.a.about.vm, x.a.joined.slot)->state);
     /* and a new membership does not bring the old mappings back */
     st_join_job(&x.a, KEY);

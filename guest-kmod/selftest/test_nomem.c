@@ -29,7 +29,7 @@ static void set(const char *path, const char *value)
     close(fd);
 }
 
-/* Without a word in the log, and also where the kernel could wait for memory. */
+/* Fail without a log message, and for allocations that may sleep, too. */
 static void prepare(void)
 {
     static const char *const on[] = { "ignore-gfp-wait", "ignore-gfp-highmem", "verbose", "min-order" };
@@ -74,7 +74,7 @@ static bool injected(void)
     return 0 == atoi(left);
 }
 
-/* There was something to fail: else the test has seen nothing. */
+/* At least one allocation must have failed, or the test has tested nothing. */
 static void done(unsigned least)
 {
     CHECK(nth > least);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What the rest of the kernel may do with a mapping, and whose pages are still in its hands. */
+/* What other parts of the kernel may do with a mapping, and pages that they keep pinned. */
 #define _GNU_SOURCE
 #include "st.h"
 
@@ -87,7 +87,7 @@ static void other_processes_hands(void)
     }
 }
 
-/* The kernel writes to what is read-only for debuggers' sake, and must not here. */
+/* For debuggers the kernel writes even to read-only mappings; it must not do so here. */
 static void no_hand_writes_what_was_found(void)
 {
     struct vmshm_alloc w;
@@ -175,7 +175,7 @@ static void files_and_pipes(void)
         char name[] = "/tmp/st-direct-XXXXXX";
         int fd[2], file;
 
-        /* what copies, works */
+        /* system calls that copy must work */
         CHECK(0 == pipe2(fd, O_CLOEXEC));
         SAME(ST_PAGE, write(fd[1], p, ST_PAGE));
         SAME(ST_PAGE, read(fd[0], bytes, ST_PAGE));
@@ -184,7 +184,7 @@ static void files_and_pipes(void)
         SAME(ST_PAGE, write(fd[1], bytes, ST_PAGE));
         SAME(ST_PAGE, read(fd[0], p, ST_PAGE));
         SAME((uint64_t) -1, st_differs(p, ST_PAGE, 0x67));
-        /* what would need the page itself, says so */
+        /* those that need the page itself must fail */
         if (!st_has_pages(&m)) {
             FAILS(EFAULT, vmsplice(fd[1], &iov, 1, 0));
             FAILS(EFAULT, vmsplice(fd[1], &iov, 1, SPLICE_F_GIFT));
@@ -315,7 +315,7 @@ struct lent {
     uint32_t slot;
 };
 
-/* Pins a page of the other's window, gives the window back, and leaves; the page stays in a pipe. */
+/* Pin a page of another process's window, release the window, and leave; the page stays in a pipe. */
 static void pins_and_leaves(void *arg)
 {
     struct lent *l = arg;

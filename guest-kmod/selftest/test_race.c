@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Calls, faults and ends that meet. Each test runs for VMSHM_RACE_MS (default 1500) and then looks
+/* Races between calls, faults and the end of rights. Each test runs for VMSHM_RACE_MS (default 1500) and then looks
  * whether what should be there is there, and what should be free is free.
  */
 #define _GNU_SOURCE
@@ -19,7 +19,7 @@
 
 static uint64_t end_ms;
 
-static const uint64_t *to_happen;   /* what has to become larger than 20, however slow the machine */
+static const uint64_t *to_happen;   /* a counter that must exceed 20 before the test ends, even on a slow machine */
 
 static void start_clock(void)
 {
@@ -229,7 +229,7 @@ static void touch_at_one_time(void)
  */
 struct target {
     struct st_member m;
-    uint8_t *at;                /* here is always some mapping */
+    uint8_t *at;                /* address of a mapping that always exists */
     uint64_t bytes;
     uint64_t touched;
 };
@@ -323,7 +323,7 @@ static void release_against_touch(void)
     SAME((uint64_t) -1, st_differs(st_map(&t.m, a.offset, a.length, PROT_READ), a.length, 0));
 }
 
-/* One membership, that a thread leaves and takes anew while others use it. */
+/* One thread leaves and joins again and again while others use the membership. */
 static void allowed(int rc, int line)
 {
     if (0 != rc && ENOTCONN != errno && ENODEV != errno && ENOENT != errno && ENOSPC != errno) {
@@ -397,7 +397,7 @@ static void leave_against_all(void)
     st_all_free(&m);
 }
 
-/* Files that come and go, with and without an end of their process. */
+/* Files are opened and closed, with and without the end of their process. */
 static void comes_and_goes(void *arg)
 {
     uint64_t state = (uint64_t) getpid();
@@ -462,7 +462,7 @@ static void open_against_close(void)
     }
 }
 
-/* The process ends while its threads are in the middle of all. */
+/* The process ends while its threads make all kinds of calls. */
 static void *restless(void *arg)
 {
     struct st_member *m = arg;

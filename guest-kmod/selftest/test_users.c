@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Windows of other users, and of jobs whose key one does not have. Run by root, which becomes this and
+/* Windows of other users, and of jobs whose key the process does not have. Run by root, which becomes this and
  * that user. Each user may open the device: its group is VMSHM_GROUP (default 1000).
  */
 #define _GNU_SOURCE
@@ -135,7 +135,7 @@ static void almost_the_key(void)
     st_find(&r, m.about.vm, m.joined.slot, w.index, KEY);
 }
 
-/* A member that becomes another user stays what it was when it joined. */
+/* A member that changes its uid keeps the rights of the user that joined. */
 static void who_joined_counts(void)
 {
     struct vmshm_alloc w;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* What a member is promised: its slot, its windows, and that all comes back however it ends. */
+/* A member's slot and windows, and that they are released in whatever way it ends. */
 #define _GNU_SOURCE
 #include "st.h"
 
@@ -509,7 +509,7 @@ static void ends_by_kill(void) { ends_by(BY_KILL); }
 static void ends_by_abort(void) { ends_by(BY_ABORT); }
 static void ends_with_a_child(void) { ends_by(WITH_A_CHILD); }
 
-/* Busy with all calls until somebody kills it. */
+/* Make all kinds of calls until killed. */
 static void busy(void *arg)
 {
     struct vmshm_alloc held[16];
@@ -591,7 +591,7 @@ static void killed_at_any_moment(void)
         is_zero(&m, &a);
         st_leave(&m);
     }
-    /* Two of a round are our own. Most of the processes got so far as to join, and were missed. */
+    /* Two per round are our own. Most of the processes must have got as far as joining, and have been noticed. */
     CHECK(st_section(&out, out.about.vm)->changes > changes + 80 + 80);
 }
 
