@@ -189,7 +189,7 @@ int vmshm_peer_prove(struct vmshm_member *m, const struct vmshm_address *a, uint
         || shared->nonce != a->nonce) {
         vmshm_reader_leave(m, a->vm, proc.window);
         return vmshm_fail(e, VMSHM_ERR_PEER, m->segment.path, "nonce",
-                          "VM %u, slot %u: the nonce that the peer published does not stand in "
+                          "VM %u, slot %u: the nonce that the peer published is not in "
                           "its window: this memory is not shared with it", a->vm, a->slot);
     }
     *index = proc.window;

@@ -11,8 +11,8 @@
 #include "vmshm_map.h"
 #include "vmshm_uapi.h"
 
-#define OLD_PINS "a process, a device or a pipe of this VM still has pages pinned that lay there before " \
-                 "the host took its memory back; it has to let go of them"
+#define OLD_PINS "a process, a device or a pipe of this VM still has pages pinned from before the host took " \
+                 "its memory back; it has to release them"
 
 _Static_assert(VMSHM_NO_WINDOW == VMSHM_ANY_WINDOW, "one number for no window");
 

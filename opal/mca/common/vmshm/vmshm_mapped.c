@@ -57,7 +57,7 @@ struct vmshm_mapping *vmshm_mapped_add(struct vmshm_mapped *mapped, struct vmshm
         return NULL;
     }
     if (overlaps(mapped, mapping->offset, mapping->length)) {
-        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "window", "VM %u: window %u lies over another window",
+        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "window", "VM %u: window %u overlaps another window",
                           mapping->vm, mapping->index);
         return NULL;
     }
