@@ -87,7 +87,7 @@ struct vmshm_found {
 	u32 kind;
 	u64 offset;
 	u64 length;
-	u64 bytes_seen;			/* after its release: bytes from its start that were checked and are not pinned */
+	u64 bytes_seen;			/* after its release: bytes from its start that are known not to be pinned */
 	u64 serial;			/* from vmshm_dev.serials */
 };
 

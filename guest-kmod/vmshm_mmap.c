@@ -181,7 +181,7 @@ static void vmshm_vma_open(struct vm_area_struct *vma)
 	up_read(&file->dev->lock);
 	if (!forked)
 		return;
-	/* For writing, since on some kernels this zaps entries of other processes, too, and must not race with faults. */
+	/* For writing, since on some kernels this zaps other processes' entries, too, racing with faults. */
 	down_write(&file->dev->lock);
 	vmshm_disinherit(vma);
 	up_write(&file->dev->lock);
@@ -202,8 +202,8 @@ int vmshm_mmap(struct file *filp, struct vm_area_struct *vma)
 	enum right right = RIGHT_NONE;
 	int rc = 0;
 
-	/* Refuse private mappings, which would show stale copies. Check VM_MAYSHARE, because the kernel clears VM_SHARED
-	 * if the file is open for reading only.
+	/* Refuse private mappings, which would show stale copies. Check VM_MAYSHARE, because the kernel clears
+	 * VM_SHARED if the file is open for reading only.
 	 */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;

@@ -36,8 +36,8 @@ void vmshm_section_shut(struct vmshm_dev *dev)
 	vmshm_pins_look_again(dev);
 	while (vmshm_pins_look(dev))
 		cond_resched();
-	/* If windows of other VMs are still pinned, the module's slot stays and lists them, until the VM is gone or takes
-	 * its section again.
+	/* If windows of other VMs are still pinned, the module's slot stays and lists them, until the VM is gone
+	 * or takes its section again.
 	 */
 	if (dev->phase == VMSHM_PHASE_TAKEN)
 		vmshm_store_release(&vmshm_section_of(dev, dev->vm)->state, VMSHM_SECTION_LEAVING);
