@@ -17,7 +17,7 @@
 static unsigned int detach_seconds = 10;
 module_param(detach_seconds, uint, 0644);
 MODULE_PARM_DESC(detach_seconds,
-		 "how long processes have to leave the segment when the host wants it back; then their mappings are taken (default: 10)");
+		 "seconds that processes have to leave the segment when the host wants it back; then their mappings are removed (default: 10)");
 
 bool vmshm_claim(struct vmshm_dev *dev)
 {
@@ -91,7 +91,7 @@ static void host_tell(struct vmshm_dev *dev, u32 processes, u32 pages)
 	vmshm_reg_set(dev, VMSHM_REG_WAITS_PAGES, pages);
 	if (pages && !dev->told_pages)
 		dev_warn(&dev->pdev->dev,
-			 "the host wants the memory back, and %u pages of it are pinned (by RDMA, a pipe, a GPU): it gets it when they are not\n",
+			 "the host wants the memory back, but %u pages of it are pinned (by RDMA, a pipe or a GPU): it gets the memory when they are released\n",
 			 pages);
 	dev->told_pages = pages;
 }
@@ -105,7 +105,7 @@ static void attach_let_go(struct vmshm_dev *dev)
 
 	if (dev->members)
 		dev_warn(&dev->pdev->dev,
-			 "%u processes did not leave within %u s: their mappings are taken\n",
+			 "%u processes did not leave within %u s: their mappings are removed\n",
 			 dev->members, detach_seconds);
 	dev->letting_go = true;
 	list_for_each_entry(file, &dev->files, list)

@@ -12,7 +12,7 @@
 static int vm_id = -1;
 module_param(vm_id, int, 0444);
 MODULE_PARM_DESC(vm_id,
-		 "id of this VM in the segment's table, where neither the device nor the SMBIOS OEM string vmshm.vm-id=N gives it (default: -1, not set)");
+		 "id of this VM in the segment's table, used if neither the device nor the SMBIOS OEM string vmshm.vm-id=N gives one (default: -1, not set)");
 
 static const char *header_limits_fault(const struct vmshm_header *h)
 {
@@ -87,7 +87,7 @@ static int vm_identify(struct vmshm_dev *dev)
 	}
 	if (id < 0) {
 		vmshm_complain(dev, "no id",
-			       "this VM has no id: give the VM the SMBIOS OEM string vmshm.vm-id=N, or the module vm_id=N\n");
+			       "this VM has no id: give the VM the SMBIOS OEM string vmshm.vm-id=N, or load the module with vm_id=N\n");
 		return -ENXIO;
 	}
 	if (id >= dev->header.vms) {
@@ -103,7 +103,7 @@ static int vm_identify(struct vmshm_dev *dev)
 				vmshm_reg64(dev, VMSHM_REG_WINDOW_OFFSET),
 				vmshm_reg64(dev, VMSHM_REG_WINDOW_SIZE))) {
 		vmshm_complain(dev, "window",
-			       "the device lets this VM write elsewhere than in section %ld: set window-offset=%llu,window-size=%llu\n",
+			       "the device lets this VM write outside of section %ld: set window-offset=%llu,window-size=%llu\n",
 			       id, own->offset, own->length);
 		return -ENXIO;
 	}

@@ -14,7 +14,7 @@
 static bool pages = true;
 module_param(pages, bool, 0444);
 MODULE_PARM_DESC(pages,
-		 "give the segment struct pages, so that its memory can be pinned for RDMA, GPUs and single copies; takes 1/64 of its size of the VM's memory (default: yes)");
+		 "create struct pages for the segment, so that its memory can be pinned for RDMA, GPUs and single copies; uses memory of the VM, 1/64 of the segment's size (default: yes)");
 
 /* Both branches reserve the memory type of the whole range, which user mappings then inherit. */
 static int memory_map_whole(struct vmshm_dev *dev)
@@ -87,7 +87,7 @@ static void memory_linger(struct work_struct *work)
 		dev->range.parent = NULL;
 		dev->region = request_mem_region(dev->phys, dev->bytes, dev->range.name);
 		if (!dev->region)
-			dev_warn(&pdev->dev, "pinned pages of the segment lie where another device is\n");
+			dev_warn(&pdev->dev, "the addresses of pinned pages of the segment are in use by another device\n");
 	}
 	pci_unlock_rescan_remove();
 	if (vmshm_still_pinned(dev)) {
@@ -111,7 +111,7 @@ static void memory_linger(struct work_struct *work)
 void vmshm_memory_linger(struct vmshm_dev *dev)
 {
 	dev_warn(&dev->pdev->dev,
-		 "memory of the segment is pinned (by RDMA, a pipe, a GPU): it stays, and so does its range of addresses, until it is released\n");
+		 "memory of the segment is pinned (by RDMA, a pipe, a GPU): the memory and its address range stay reserved until it is unpinned\n");
 	dev->range = (struct resource) {
 		.start = dev->phys, .end = dev->phys + dev->bytes - 1, .name = "vmshm, pinned",
 		.flags = IORESOURCE_MEM | IORESOURCE_BUSY,
@@ -136,7 +136,7 @@ static void memory_warn_if_uncached(struct vmshm_dev *dev)
 
 	if (pte && (pte_flags(*pte) & (_PAGE_PCD | _PAGE_PWT)))
 		dev_warn(&dev->pdev->dev,
-			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: where the hypervisor heeds that, copies run at a hundredth of their speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
+			 "the firmware covers the segment with an uncached MTRR, and the kernel maps it uncached: if the hypervisor honors that, copies run at a hundredth of their normal speed. Boot the VM with SeaBIOS and a segment of 4 GiB or more, which it places above 4 GiB\n");
 #endif
 }
 

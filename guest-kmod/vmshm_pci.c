@@ -79,7 +79,7 @@ static void registers_read(struct vmshm_dev *dev)
 		return;
 	if (vmshm_reg(dev, VMSHM_REG_VERSION) > VMSHM_REG_VERSION_MAX) {
 		dev_warn(&dev->pdev->dev,
-			 "the device has registers of version %u, this module knows up to %u: used as a stock device\n",
+			 "the device's registers have version %u, this module supports versions up to %u: using it as a stock device\n",
 			 vmshm_reg(dev, VMSHM_REG_VERSION), VMSHM_REG_VERSION_MAX);
 		return;
 	}
