@@ -15,13 +15,13 @@ static const struct {
         "Create it with `vmshmctl create`, attach it to the VM (`vmshmctl qemu-args`), or name it "
         "with the MCA parameter common_vmshm_segment." },
     [VMSHM_ERR_PERMISSION] = { "no permission",
-        "Give the user read and write access to it (group vmshm), or run as a user who has it." },
+        "Give the user read and write access to the file (group vmshm), or run as a user who has it." },
     [VMSHM_ERR_SHORT] = { "segment short",
-        "The file was cut or the device has another size: create the segment again with "
-        "`vmshmctl create --force` while no VM uses it." },
+        "The file was truncated, or the device is not as large as the segment: create the segment "
+        "again with `vmshmctl create --force` while no VM uses it." },
     [VMSHM_ERR_ZERO] = { "segment zero",
-        "Run `vmshmctl create` on the host for this file, and check that the VM is attached to "
-        "that very file." },
+        "Run `vmshmctl create` on the host for this file, and check that it is the file that the "
+        "VM is attached to." },
     [VMSHM_ERR_MAGIC] = { "segment foreign",
         "This is not a vmshm segment: check the path, or create one with `vmshmctl create`." },
     [VMSHM_ERR_VERSION] = { "segment version",
@@ -31,34 +31,34 @@ static const struct {
         "The header was overwritten: create the segment again with `vmshmctl create --force` "
         "while no VM uses it." },
     [VMSHM_ERR_FIELD] = { "segment field",
-        "`vmshmctl check` lists every wrong field; `vmshmctl reset-vm` clears the section of a VM "
-        "that is off." },
+        "`vmshmctl check` lists every invalid field; `vmshmctl reset-vm` clears the section of a VM "
+        "that is switched off." },
     [VMSHM_ERR_NO_VM_ID] = { "vm id missing",
-        "Attach the VM as `vmshmctl qemu-args --vm N` prints it, put vmshm.vm_id=N on the guest's "
-        "kernel command line, or set the MCA parameter common_vmshm_vm_id." },
+        "Start the VM with the arguments that `vmshmctl qemu-args --vm N` prints, put vmshm.vm_id=N "
+        "on the guest's kernel command line, or set the MCA parameter common_vmshm_vm_id." },
     [VMSHM_ERR_VM_ID_RANGE] = { "vm id range",
-        "Give the VM an id that is in the segment's table, or create the segment with more VMs "
+        "Give the VM an id that is in the segment's table, or create the segment for more VMs "
         "(`vmshmctl create --vms`)." },
     [VMSHM_ERR_VM_ID_TWICE] = { "vm id twice",
         "Give each VM (and each container with its own lock directory) an id of its own." },
     [VMSHM_ERR_MARKED] = { "vm marked gone",
-        "Tell the segment on the host that the VM runs: `vmshmctl mark-vm --vm N up`, in libvirt's "
-        "hook beside the one that marks it as gone." },
+        "If the VM is running, mark it as up on the host: `vmshmctl mark-vm --vm N up`. A libvirt "
+        "hook that marks a VM as gone when it stops must also mark it as up when it starts." },
     [VMSHM_ERR_FULL] = { "section full",
-        "`vmshmctl show` tells who holds what: end jobs that are left over, mark VMs that are off "
-        "(`vmshmctl mark-vm --vm N gone`), or create a larger segment." },
+        "`vmshmctl show` lists the processes and their windows: end stale jobs, mark VMs that are "
+        "switched off (`vmshmctl mark-vm --vm N gone`), or create a larger segment." },
     [VMSHM_ERR_HELD] = { "lock held",
-        "Let the process that holds it go on (kill -CONT, a debugger's continue) or end it; who has the "
-        "file open is shown by `fuser -v FILE`." },
+        "Let the process that holds the lock continue (kill -CONT, or in its debugger) or end it; "
+        "`fuser -v FILE` shows which processes have the file open." },
     [VMSHM_ERR_USER] = { "peer of another user",
-        "Give the user the same number in all VMs (one account database), or run the ranks of all "
-        "containers in one user namespace." },
+        "Give the user the same ID in all VMs (one account database), or run the containers of a job "
+        "in one user namespace." },
     [VMSHM_ERR_PEER] = { "peer unproven",
-        "Expected for a VM of another host, after a migration or a restored snapshot; on one "
-        "host, check that both VMs are attached to the same file." },
+        "Expected for a VM on another host, after a migration, or after a snapshot was restored; on "
+        "one host, check that both VMs are attached to the same file." },
     [VMSHM_ERR_MAP] = { "not mapped",
-        "Raise the limit that is named (ulimit -l, ulimit -v, sysctl vm.max_map_count)." },
-    [VMSHM_ERR_SYSTEM] = { "system error", "See the system's own text for the cause." },
+        "Raise the limit that is named above (ulimit -l, ulimit -v, sysctl vm.max_map_count)." },
+    [VMSHM_ERR_SYSTEM] = { "system error", "The system's error text names the cause." },
 };
 
 int vmshm_fail(struct vmshm_error *e, enum vmshm_code code, const char *file, const char *field,

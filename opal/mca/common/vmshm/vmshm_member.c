@@ -137,8 +137,8 @@ static int no_slot(const struct vmshm_member *m, struct vmshm_error *e)
     return live == m->segment.header.procs
            ? vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "procs", "all %u process slots of VM %u "
                         "are taken", m->segment.header.procs, m->id.vm)
-           : vmshm_fail(e, VMSHM_ERR_HELD, m->lock.path, "procs", "of the %u process slots of VM %u "
-                        "%u are taken, and the bytes of all others (1 + slot) are locked by processes "
+           : vmshm_fail(e, VMSHM_ERR_HELD, m->lock.path, "procs", "of the %u process slots of VM %u, "
+                        "%u are taken, and the lock bytes (1 + slot) of all others are held by processes "
                         "that are not in the table", m->segment.header.procs, m->id.vm, live);
 }
 
@@ -336,7 +336,7 @@ const char *vmshm_lost(struct vmshm_member *m)
     if (m->segment.managed) {
         return vmshm_kmod_lost(m);
     }
-    return !vmshm_is_arbiter(m) ? "its section was given to another VM of this id, or was cleared"
+    return !vmshm_is_arbiter(m) ? "its section was given to another VM with this id, or was cleared"
            : is_marked_gone(m) ? "the host marked this VM as gone" : NULL;
 }
 

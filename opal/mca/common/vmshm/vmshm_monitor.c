@@ -130,8 +130,8 @@ int vmshm_monitor_start(struct vmshm_monitor *monitor, struct vmshm_registry *re
     if (0 != rc) {
         pthread_cond_destroy(&monitor->stopped);
         pthread_mutex_destroy(&monitor->lock);
-        return vmshm_fail(e, VMSHM_ERR_SYSTEM, registry->member->segment.path, "monitor", "no thread can be "
-                          "made: there is a limit on processes and threads (ulimit -u, pids.max of a control "
+        return vmshm_fail(e, VMSHM_ERR_SYSTEM, registry->member->segment.path, "monitor", "cannot create a "
+                          "thread: there is a limit on processes and threads (ulimit -u, pids.max of a control "
                           "group)");
     }
     monitor->running = true;

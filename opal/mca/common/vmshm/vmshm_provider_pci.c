@@ -146,8 +146,8 @@ int vmshm_provider_find_pci(const char *sysfs, const uint8_t *uuid, char *path, 
     best = NULL == best ? refused : best;
     if (0 == d.count) {
         return vmshm_fail(e, VMSHM_ERR_ABSENT, sysfs, "common_vmshm_segment",
-                          "no segment was named, there is no /dev/mmapper, and no ivshmem device "
-                          "(1af4:1110) on the PCI bus");
+                          "no segment was named, and there is neither /dev/mmapper nor an ivshmem "
+                          "device (1af4:1110) on the PCI bus");
     }
     if (NULL == best) {
         return vmshm_fail(e, VMSHM_ERR_ABSENT, sysfs, "common_vmshm_segment", "no ivshmem device on the "

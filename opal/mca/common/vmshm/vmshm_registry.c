@@ -140,7 +140,7 @@ static struct vmshm_peer *get(struct vmshm_registry *registry, const struct vmsh
     struct vmshm_peer *peer, **place;
 
     if (a->vm >= s->header.vms || a->slot >= s->header.procs) {
-        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "vm", "VM %u, process slot %u are not in the table",
+        (void) vmshm_fail(e, VMSHM_ERR_PEER, s->path, "vm", "VM %u, process slot %u: not in the table",
                           a->vm, a->slot);
         return NULL;
     }

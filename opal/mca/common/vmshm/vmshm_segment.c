@@ -22,7 +22,7 @@ static int check_header(struct vmshm_segment *s, uint64_t available, struct vmsh
 
     if (available < VMSHM_CHECKED_BYTES) {
         return vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "header",
-                          "the file has %" PRIu64 " bytes, a header alone needs %u", available,
+                          "the file has %" PRIu64 " bytes, the header alone needs %u", available,
                           VMSHM_CHECKED_BYTES);
     }
     rc = vmshm_segment_peek(s->fd, s->path, image, e);
@@ -68,7 +68,7 @@ static int map_whole(struct vmshm_segment *s, uint64_t available, struct vmshm_e
     /* A device that reports no size refuses a mapping longer than its memory. */
     return EINVAL == errno && UINT64_MAX == available
            ? vmshm_fail(e, VMSHM_ERR_SHORT, s->path, "total_bytes", "the header says %" PRIu64
-                        " bytes, the device refuses to map so many", s->header.total_bytes)
+                        " bytes, the device refuses to map that many", s->header.total_bytes)
            : vmshm_map_fail(e, s->path, "total_bytes", "mmap of the whole segment");
 }
 
@@ -131,8 +131,8 @@ int vmshm_segment_own(struct vmshm_segment *s, uint32_t vm, struct vmshm_error *
     const struct vmshm_section_entry *entry = &s->sections[vm];
 
     if (s->managed) {
-        return vmshm_fail(e, VMSHM_ERR_PERMISSION, s->path, "section", "in this VM the kernel "
-                          "module alone writes the section's tables");
+        return vmshm_fail(e, VMSHM_ERR_PERMISSION, s->path, "section", "in this VM only the "
+                          "kernel module writes the section's tables");
     }
     if (0 != mprotect(s->base + entry->offset, s->pieces ? tables_bytes(s) : entry->length,
                       PROT_READ | PROT_WRITE)) {

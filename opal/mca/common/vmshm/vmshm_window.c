@@ -125,7 +125,7 @@ int vmshm_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kind, ui
     if (NULL == w || 0 == at) {
         rc = vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, NULL == w ? "windows" : "heap",
                         NULL == w ? "all %" PRIu64 " window slots of VM %u are taken"
-                                  : "no %" PRIu64 " free bytes in one piece in the section of VM "
+                                  : "no %" PRIu64 " contiguous free bytes in the section of VM "
                                     "%u", NULL == w ? (uint64_t) m->segment.header.windows : bytes, m->id.vm);
         goto leave;
     }
