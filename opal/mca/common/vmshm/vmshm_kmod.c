@@ -148,8 +148,8 @@ int vmshm_kmod_window_alloc(struct vmshm_member *m, uint64_t bytes, uint32_t kin
                               "and all_* of the kernel module)", bytes);
         }
         return ENOSPC == errno
-               ? vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "heap", "no %" PRIu64 " free bytes "
-                            "in one piece, or no free window slot, in the section of VM %u",
+               ? vmshm_fail(e, VMSHM_ERR_FULL, m->segment.path, "heap", "no %" PRIu64 " contiguous "
+                            "free bytes, or no free window slot, in the section of VM %u",
                             bytes, m->id.vm)
                : vmshm_fail_errno(e, m->segment.path, "heap", "the kernel module's allocation");
     }
