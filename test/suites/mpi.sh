@@ -100,8 +100,15 @@ messages_of() { # ROUNDS; 0: it failed, -1: PMIx hung each time
     done
     echo -1
 }
-few=$(messages_of 3)
-many=$(messages_of 12)
+# On a busy machine a client may come before its predecessor's memory is back, which only adds messages: so three
+# attempts. Lost memory adds them each time.
+for _ in 1 2 3; do
+    few=$(messages_of 3)
+    many=$(messages_of 12)
+    if ((few < 0 || many < 0 || many * 100 <= few * 4 * 105)); then
+        break
+    fi
+done
 name="clients one after the other: $few messages with 3, $many with 12"
 if ((few < 0 || many < 0)); then
     skip "$name" "PMIx_Init of a spawned process hung three times"
