@@ -62,8 +62,8 @@ void vmshm_unclaim(struct vmshm_dev *dev)
 	if (!dev->generation || dev->phase == VMSHM_PHASE_TAKEN || vmshm_is_away(dev) ||
 	    (dev->phase == VMSHM_PHASE_KNOWN && !list_empty(&dev->files)))
 		return;
-	/* Any process can have pinned the header or the tables. Only the host has to wait for that; while the memory
-	 * stays claimed, the next process that opens the device can use it.
+	/* Some process may still have pinned the header or the tables. Then keep the claim: only the host has to
+	 * wait, and the next process that opens the device can use the memory.
 	 */
 	if (dev->phase == VMSHM_PHASE_KNOWN) {
 		vmshm_zap(dev, 0, dev->bytes);

@@ -4,7 +4,7 @@
  * heads and the line of the head were used before, for processes that have left.
  *
  * Mirrors, in opal/mca/btl/vmshm/: ring_accept (btl_vmshm_listen.c), take_leave (btl_vmshm_attend.c),
- * find_head, reclaim (btl_vmshm_open.c).
+ * mca_btl_vmshm_check_head (btl_vmshm_check.c), reclaim (btl_vmshm_open.c).
  *
  * Two processes have left, one of this slot and one of another; the line of the other's head is on the
  * stack of free lines, and this slot's place holds that very line (it was taken, given back and taken

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What docs.sh compares: docs.py WHAT TOP WORK. Prints what differs; exit status 1 if anything does."""
+import hashlib
 import re
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 what, top, work = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 BTL = "opal/mca/btl/vmshm"
 COMMON = "opal/mca/common/vmshm"
+# The format's version, and a fingerprint of its structs.
+FORMAT = ("4", "9560fb4a550582c5")
 found = []
 
 
@@ -112,6 +115,13 @@ def compare_format():
     for said in re.findall(r"[Ff]ormat version (\d+)", read("doc/format.md")) or ["none"]:
         if said != version:
             wrong(f"doc/format.md: format version {said}, vmshm_format.h has {version}")
+    # Another build finds old structs, or new ones, under the same number otherwise.
+    text = re.sub(r"/\*.*?\*/", "", read(f"{COMMON}/vmshm_format.h"), flags=re.S)
+    shapes = re.findall(r"^struct \w+ \{.*?^\};", text, re.M | re.S)
+    now = hashlib.sha256(re.sub(r"\s+", " ", " ".join(shapes)).encode()).hexdigest()[:16]
+    if (version, now) != FORMAT:
+        wrong(f"vmshm_format.h: the structs of format {version} are not those of format {FORMAT[0]}: raise the version if "
+              f"what stands in shared memory changed, and note {(version, now)} in docs.py")
 
 
 def compare_files():

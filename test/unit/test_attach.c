@@ -126,7 +126,7 @@ static void test_see_it_leave_and_break(void **state)
     assert_int_equal(1, write(p.sockets[0], "b", 1));
     await_fate(a, peer, VMSHM_FATE_BROKEN);
     assert_string_equal("process", peer->broken_field);
-    assert_true(vmshm_is_unread(peer));
+    assert_true(vmshm_is_unreadable(peer));
     vmshm_peer_put(peer);
     peer_kill(&p);
     vmshm_detach(NULL);

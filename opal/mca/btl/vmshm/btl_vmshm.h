@@ -4,7 +4,9 @@
  *
  * vmshm_format.h defines the data structures in shared memory. Those declared here are private to the process.
  *
- * Files of this component. A file calls only files below it in this list; X.h declares what X.c offers.
+ * Files of this component. A file calls only files below it in this list. X.h declares what X.c offers, except:
+ * btl_vmshm_ring.h (open.c), btl_vmshm_connect.h (listen.c, and one function of endpoint.c), btl_vmshm_send.h (also
+ * sendi.c), btl_vmshm_compat.h (compat_4_1.c), this file (module.c).
  *   parameters, initialization            btl_vmshm_component.c
  *   the module's functions                btl_vmshm_module.c
  *   the progress function                 btl_vmshm_progress.c

@@ -3,7 +3,7 @@
  * Handles dead, departed, silent and broken peers, and the loss of the segment. They are detected and noted by the
  * common library (vmshm_fate.c, vmshm_monitor.c) and handled here, in the thread that polls.
  */
-/* Modelled in test/model/ring.pml: change both. */
+/* Modelled in test/model/head.pml and ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_attend.h"
@@ -167,7 +167,7 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
         }
         is_no_more = true;
     }
-    if (!mca_btl_vmshm_is_unread(endpoint)) {
+    if (!mca_btl_vmshm_is_unreadable(endpoint)) {
         /* What it sent before it ended is complete and must be delivered, even from a ring that was not
          * found yet. */
         if (NULL == endpoint->in.ring) {
@@ -261,7 +261,7 @@ static void forget(mca_btl_vmshm_endpoint_t *endpoint)
 void mca_btl_vmshm_attend(void)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    const uint64_t places = mca_btl_vmshm_places();
+    const uint64_t places = mca_btl_vmshm_proc_slots();
     mca_btl_vmshm_endpoint_t *endpoint;
     const char *lost;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Modelled in test/model/ring.pml and connect.pml: change both. */
+/* Modelled in test/model/connect.pml, head.pml and ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_check.h"

@@ -20,7 +20,8 @@
  *                                                              mca_btl_vmshm_check_consumed()
  *   how many chunks it has taken     in the same head          mca_btl_vmshm_check_chunks()
  *   a channel                        magic, nonces, chunks     mca_btl_vmshm_check_channel()
- *   a chunk descriptor               number, message, place    mca_btl_vmshm_check_chunk(), mca_btl_vmshm_check_place()
+ *   a chunk descriptor               number, stream            mca_btl_vmshm_check_chunk()
+ *                                    offset, length, place     mca_btl_vmshm_check_place()
  *
  * A peer's identity, its windows and its VM's state are checked by the common library, see vmshm_check.h.
  *
@@ -183,8 +184,7 @@ static inline uint64_t mca_btl_vmshm_check_acked(const mca_btl_vmshm_endpoint_t 
 const struct vmshm_head *mca_btl_vmshm_check_head(mca_btl_vmshm_endpoint_t *endpoint);
 /* Read the peer's head, which must exist: everything before *head was consumed. False: the peer is broken. */
 bool mca_btl_vmshm_check_consumed(mca_btl_vmshm_endpoint_t *endpoint, uint64_t *head);
-/* Read from the peer's head, which must exist, how many chunks it has taken from our channel. False: the peer is
- * broken. */
+/* Read how many chunks the peer has taken from our channel. Its head must exist. False: the peer is broken. */
 bool mca_btl_vmshm_check_chunks(mca_btl_vmshm_endpoint_t *endpoint, uint64_t *taken);
 
 #endif

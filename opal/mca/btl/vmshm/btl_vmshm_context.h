@@ -43,7 +43,8 @@ struct mca_btl_vmshm_context_t {
     bool active;                        /* segment joined, module in use */
 
     opal_mutex_t connect_lock;          /* serializes the creation of endpoints */
-    pthread_mutex_t table_lock;         /* not an opal_mutex_t: the monitor thread, unknown to Open MPI, takes it too */
+    pthread_mutex_t table_lock;         /* the next four, and our entries in the tables of rings and heads; no
+                                         * opal_mutex_t: the monitor thread, unknown to Open MPI, takes it too */
     mca_btl_vmshm_endpoint_t **table;   /* [vms * procs], the endpoint of the current process of each slot */
     opal_list_t retired;                /* endpoints of earlier processes of the slots, until they are cleaned up */
     uint64_t gone_messages;             /* sent to endpoints that are no longer in `table` or `retired` */
@@ -95,7 +96,7 @@ static inline const struct vmshm_header *mca_btl_vmshm_header(void)
 }
 
 /* Process slots of the whole segment. */
-static inline uint64_t mca_btl_vmshm_places(void)
+static inline uint64_t mca_btl_vmshm_proc_slots(void)
 {
     return (uint64_t) mca_btl_vmshm_header()->vms * mca_btl_vmshm_header()->procs;
 }

@@ -87,9 +87,9 @@ static inline bool mca_btl_vmshm_is_alive(const mca_btl_vmshm_endpoint_t *endpoi
 }
 
 /* May nothing more be read of what the peer wrote? */
-static inline bool mca_btl_vmshm_is_unread(const mca_btl_vmshm_endpoint_t *endpoint)
+static inline bool mca_btl_vmshm_is_unreadable(const mca_btl_vmshm_endpoint_t *endpoint)
 {
-    return vmshm_is_unread(endpoint->peer);
+    return vmshm_is_unreadable(endpoint->peer);
 }
 
 /* Add to the counters of what was sent. Endpoint lock held; relaxed stores, because the monitor reads them. */

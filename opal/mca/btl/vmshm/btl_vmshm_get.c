@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The receiver's side of large messages: pulling streams and copying their chunks to the user. */
+/* Modelled in test/model/streams.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_get.h"

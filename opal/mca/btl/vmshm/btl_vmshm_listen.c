@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The receiver's side of a connection: checking bells, finding rings, switching to larger rings. */
-/* Modelled in test/model/connect.pml: change both. */
+/* Modelled in test/model/connect.pml and head.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_check.h"
@@ -82,7 +82,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     const bool alive = VMSHM_FATE_ALIVE == fate || VMSHM_FATE_SILENT == fate;
     const char *why = NULL;
 
-    if (0 == offset || mca_btl_vmshm_is_unread(endpoint)) {
+    if (0 == offset || mca_btl_vmshm_is_unreadable(endpoint)) {
         return;
     }
     if (alive && 0 == endpoint->in.head_offset) {

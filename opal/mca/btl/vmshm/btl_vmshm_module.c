@@ -179,7 +179,7 @@ static void mca_btl_vmshm_dump(struct mca_btl_base_module_t *btl,
         return;
     }
     pthread_mutex_lock(&c->table_lock);
-    for (uint64_t i = 0; i < mca_btl_vmshm_places(); ++i) {
+    for (uint64_t i = 0; i < mca_btl_vmshm_proc_slots(); ++i) {
         if (NULL != c->table[i]) {
             dump_endpoint(c->table[i]);
         }
@@ -261,7 +261,7 @@ int mca_btl_vmshm_module_start(const struct vmshm_join_options *join)
     rc = prepare();
     if (OPAL_SUCCESS == rc) {
         pthread_mutex_lock(&c->table_lock);
-        c->table = calloc((size_t) mca_btl_vmshm_places(), sizeof *c->table);
+        c->table = calloc((size_t) mca_btl_vmshm_proc_slots(), sizeof *c->table);
         pthread_mutex_unlock(&c->table_lock);
         if (NULL != c->table) {
             mca_btl_vmshm_key_add(mca_btl_vmshm_member()->job);
@@ -300,7 +300,7 @@ void mca_btl_vmshm_module_stop(void)
     if (NULL == vmshm_monitor_lost(&c->attached->monitor)) {
         mca_btl_vmshm_publish_sent();   /* includes what was sent since the last tick */
     }
-    for (uint64_t i = 0; i < mca_btl_vmshm_places(); ++i) {
+    for (uint64_t i = 0; i < mca_btl_vmshm_proc_slots(); ++i) {
         if (NULL != c->table[i]) {
             end_endpoint(c->table[i]);
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The sender's side of a connection: creating a ring, growing it, reclaiming what the peer has consumed. */
-/* Modelled in test/model/ring.pml and connect.pml: change both. */
+/* Modelled in test/model/connect.pml, head.pml and ring.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_check.h"
@@ -173,7 +173,7 @@ void mca_btl_vmshm_reclaim(mca_btl_vmshm_endpoint_t *endpoint)
     uint64_t head;
 
     if (OPAL_UNLIKELY(NULL == endpoint->out.peer_head)) {
-        if (NULL == endpoint->out.ring || mca_btl_vmshm_is_unread(endpoint)) {
+        if (NULL == endpoint->out.ring || mca_btl_vmshm_is_unreadable(endpoint)) {
             return;
         }
         endpoint->out.peer_head = mca_btl_vmshm_check_head(endpoint);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The sender's side of large messages: offering streams, handling pulls, pushing chunks into the channel. */
+/* Modelled in test/model/streams.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_push.h"

@@ -53,8 +53,8 @@ static inline size_t inline_start(size_t header_size)
            ? VMSHM_SLOT_HEAD_BYTES : (VMSHM_SLOT_BYTES - header_size) & ~(size_t) 1;
 }
 
-/* Write the message to the slots at the tail. The peer polls the first cache line, and could fetch it between
- * our first and our last store to it. So write the lines after it first, to keep that time short. */
+/* Write the message to the slots at the tail. The peer polls the first cache line and may fetch it while we are still
+ * writing to it. So write the lines behind it first: the stores to the first line then follow each other closely. */
 static inline void fill_inline(struct vmshm_slot *slot, size_t start,
                                struct opal_convertor_t *convertor, const void *header,
                                size_t header_size, size_t payload_size)

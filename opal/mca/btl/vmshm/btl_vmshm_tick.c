@@ -20,7 +20,7 @@ void mca_btl_vmshm_publish_sent(void)
     pthread_mutex_lock(&c->table_lock);
     messages = c->gone_messages;
     bytes = c->gone_bytes;
-    for (uint64_t i = 0; NULL != c->table && i < mca_btl_vmshm_places(); ++i) {
+    for (uint64_t i = 0; NULL != c->table && i < mca_btl_vmshm_proc_slots(); ++i) {
         if (NULL != c->table[i]) {
             mca_btl_vmshm_count_sent(c->table[i], &messages, &bytes);
         }

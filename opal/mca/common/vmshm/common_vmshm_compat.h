@@ -12,7 +12,7 @@
 
 /* The random 128-bit key that the launcher generates per job for transports that need one, as two hexadecimal numbers
  * joined by "-"; NULL if there is none. ORTE, the launcher of 4.1, passes it in this environment variable. 5.0 and
- * 6.0 have PRRTE instead. */
+ * 6.0 have PRRTE instead; where that passes the key has to be found out. */
 static inline const char *opal_common_vmshm_transport_key(void)
 {
     return getenv(OPAL_MCA_PREFIX "orte_precondition_transports");

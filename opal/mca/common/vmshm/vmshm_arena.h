@@ -54,8 +54,8 @@ struct vmshm_arena {
 };
 
 struct vmshm_arena_options {
-    uint64_t first_bytes;               /* what the first component needs in the first window */
-    uint64_t vital_bytes;               /* and how much of it for vital allocations, in addition */
+    uint64_t first_bytes;               /* in the first window, for ordinary allocations */
+    uint64_t vital_bytes;               /* in addition, reserved for vital allocations */
     uint64_t window_bytes;              /* size of each further window */
     uint32_t max_windows;               /* 1 .. VMSHM_ARENA_MAX_WINDOWS */
 };

@@ -5,6 +5,30 @@
  *
  * The first component to attach joins the segment; when the last one has detached, the process leaves. Memory that a
  * component does not free stays allocated in the arena until then.
+ *
+ * Files of this library. A file calls only files below it in this list.
+ *   parameters of Open MPI, the job's key  common_vmshm.c: the only file that knows Open MPI
+ *   one membership per process             vmshm_attach.c
+ *   the thread that watches                vmshm_monitor.c
+ *   peers, and their windows               vmshm_registry.c
+ *   what became of a peer                  vmshm_fate.c
+ *   memory in the own windows              vmshm_arena.c
+ *   what other VMs wrote, checked          vmshm_check.c
+ *   joining and leaving                    vmshm_member.c
+ *   own windows, handed out                vmshm_window.c
+ *   dead processes of the own VM           vmshm_reap.c
+ *   windows that were released             vmshm_quarantine.c
+ *   opening a segment                      vmshm_segment.c, vmshm_header.c: its header, checked
+ *   finding it                             vmshm_provider.c, vmshm_provider_pci.c, vmshm_provider_look.c
+ *   what the kernel module does instead    vmshm_kmod.c
+ *   windows that are mapped                vmshm_mapped.c
+ *   mapping memory                         vmshm_map.c
+ *   the lock file                          vmshm_lock.c
+ *   this VM's id and epoch                 vmshm_identity.c
+ *   alerts and ticks                       vmshm_events.c
+ *   addresses of entries of the tables     vmshm_tables.c
+ *   errors                                 vmshm_error.c
+ * Shared with the kernel module: vmshm_format.h, vmshm_layout.h, vmshm_states.h. For all: vmshm_atomic.h, vmshm_pause.h.
  */
 #ifndef VMSHM_ATTACH_H
 #define VMSHM_ATTACH_H

@@ -20,7 +20,7 @@ static inline bool vmshm_is_alive(const struct vmshm_peer *peer)
 }
 
 /* Must its memory not be read any more? */
-static inline bool vmshm_is_unread(const struct vmshm_peer *peer)
+static inline bool vmshm_is_unreadable(const struct vmshm_peer *peer)
 {
     return vmshm_fate(peer) >= VMSHM_FATE_UNMAPPED;
 }

@@ -49,7 +49,7 @@ void vmshm_lock_close(struct vmshm_lock *lock);
 
 /* Lock the mutex, waiting patience_ms at most. The kernel releases it when its holder dies. Errors: HELD, SYSTEM. */
 int vmshm_lock_enter(struct vmshm_lock *lock, struct vmshm_error *e);
-/* The same without waiting, neither for another process nor for another thread of this one. */
+/* Try to lock the mutex. False: another process, or another thread of this one, holds it. Does not wait. */
 bool vmshm_lock_try(struct vmshm_lock *lock);
 void vmshm_lock_leave(struct vmshm_lock *lock);
 

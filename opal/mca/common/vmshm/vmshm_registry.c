@@ -200,8 +200,8 @@ static inline bool is_inside(uint64_t offset, uint64_t length, const struct vmsh
     return vmshm_range_inside(offset, length, window->offset, vmshm_load_relaxed(&window->length));
 }
 
-/* Does the peer still own its slot? If so, a window of the slot that was found live before this check is the peer's,
- * since a new owner's generation is stored before its first window becomes live. */
+/* Does the peer still own its slot? If so, a window of the slot that was live before this check is the peer's and not
+ * the next owner's: a new owner stores its generation before its first window becomes live. */
 static bool is_present(const struct vmshm_peer *peer)
 {
     struct vmshm_proc proc;

@@ -21,7 +21,7 @@
 enum {
     VMSHM_FATE_ALIVE = 0,
     VMSHM_FATE_LEFT,                    /* it finalized, or its slot has another process */
-    VMSHM_FATE_DEAD,                    /* its process slot was cleared */
+    VMSHM_FATE_DEAD,                    /* it was found dead, or its slot was cleared by vmshmctl */
     VMSHM_FATE_REBOOTED,                /* its VM has another epoch */
     VMSHM_FATE_MARKED,                  /* the host says the VM is gone */
     VMSHM_FATE_SILENT,                  /* no heartbeat of its VM for silence_limit seconds */
