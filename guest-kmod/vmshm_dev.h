@@ -106,7 +106,8 @@ struct vmshm_found {
  *                  dev_end() in vmshm_pci.c
  *
  * A device begins as UNKNOWN, or as DETACHED if the host has its memory at that time. Before the memory goes the
- * section is shut or lost, so DETACHED and GONE are reached only from UNKNOWN, possibly within one hold of the lock.
+ * section is shut or lost: KNOWN and TAKEN lead to DETACHED and GONE only by way of UNKNOWN, possibly within one hold of
+ * the lock.
  */
 enum vmshm_phase {
 	VMSHM_PHASE_UNKNOWN,		/* there is memory; its header was not read yet */

@@ -98,7 +98,7 @@ void ctl_check_proc(const struct ctl_checked *c, uint32_t vm, uint32_t slot)
             if (VMSHM_WINDOW_EMPTY == c->view[of].windows[i].state
                 && ctl_view_reads(v, h, slot, of, i)) {
                 snprintf(field, sizeof field, "section[%u].reader[%u]", vm, slot);
-                ctl_problem(c->p, field, remedy, "it lists window %u of VM %u, which does not exist", i, of);
+                ctl_problem(c->p, field, remedy, "it lists window %u of VM %u as read, which is empty", i, of);
             }
         }
     }

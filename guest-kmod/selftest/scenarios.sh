@@ -275,7 +275,7 @@ holders() {
         [[ $(jq -r ".module[] | select(.kind == \"window\" and .index == \"$closed\").held" "$work/out") == "1.$yslot" ]] ||
         { tail -n 60 "$work/out" >>"$work/why"; return 1; }
     limit=60 in_guest 0 "setpriv --reuid 1000 --regid 1000 --clear-groups $ctl show" >"$work/out" 2>&1 &&
-        grep -q "^VM 0: up" "$work/out" && grep -q "is not shown: .* Only root can see it" "$work/out" ||
+        grep -q "^VM 0: up" "$work/out" && grep -q "is not shown: .* Only root can read it" "$work/out" ||
         { cat "$work/out" >>"$work/why"; return 1; }
 }
 

@@ -295,6 +295,39 @@ static void test_arena(void **state)
     vmshm_detach(NULL);
 }
 
+/* However often a further component comes and goes, or is refused, no memory is lost. */
+static void test_comes_and_goes(void **state)
+{
+    const struct vmshm_attach_options o = attach_options(*state, 0);
+    struct vmshm_attached *a = attach(*state, 0, NULL), *none;
+    struct vmshm_error e;
+    uint64_t reserved;
+    uint32_t windows;
+
+    (void) attach(*state, 0, tick_a);
+    vmshm_detach(tick_a);
+    windows = a->arena.count;
+    reserved = a->arena.windows[windows - 1].reserved;
+    for (int i = 0; i < 100; ++i) {
+        (void) attach(*state, 0, tick_a);
+        vmshm_detach(tick_a);
+    }
+    assert_int_equal(windows, a->arena.count);
+    assert_true(reserved == a->arena.windows[windows - 1].reserved);
+    for (int i = 1; i < VMSHM_MAX_COMPONENTS; ++i) {
+        (void) attach(*state, 0, tick_a);
+    }
+    windows = a->arena.count;
+    for (int i = 0; i < 100; ++i) {
+        assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_b, &none, &e));
+    }
+    assert_int_equal(windows, a->arena.count);
+    for (int i = 1; i < VMSHM_MAX_COMPONENTS; ++i) {
+        vmshm_detach(tick_a);
+    }
+    vmshm_detach(NULL);
+}
+
 /* What fails leaves nothing behind. */
 static void test_refused(void **state)
 {
@@ -325,6 +358,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_shared_peer, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_of_a_slot, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_arena, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_comes_and_goes, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_refused, unit_setup_segment, unit_teardown),
     };
 

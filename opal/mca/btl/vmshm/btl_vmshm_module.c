@@ -273,6 +273,8 @@ int mca_btl_vmshm_module_start(const struct vmshm_join_options *join)
     }
     vmshm_detach(mca_btl_vmshm_tick);
     c->attached = NULL;
+    vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "module", "out of memory");
+    mca_btl_vmshm_unusable(&e);
     return rc;
 }
 

@@ -88,7 +88,8 @@ void vmshm_arena_fini(struct vmshm_arena *arena)
     pthread_mutex_destroy(&arena->lock);
 }
 
-int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vital_bytes, struct vmshm_error *e)
+int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vital_bytes, uint32_t *window,
+                        struct vmshm_error *e)
 {
     const uint64_t all = bytes + vital_bytes;
     int rc = VMSHM_ERR_COUNT;
@@ -99,6 +100,7 @@ int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vita
 
         if (w->reserved + all <= w->length - w->used) {
             w->reserved += vital_bytes;
+            *window = i;
             rc = VMSHM_OK;
         }
     }
@@ -106,10 +108,18 @@ int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vita
         rc = vmshm_fail(e, VMSHM_ERR_FULL, arena->member->segment.path, "windows",
                         "this process has all the %u windows that it may have", VMSHM_ARENA_MAX_WINDOWS);
     } else if (VMSHM_OK != rc) {
+        *window = arena->count;
         rc = add_window(arena, all, vital_bytes, e);
     }
     pthread_mutex_unlock(&arena->lock);
     return rc;
+}
+
+void vmshm_arena_unprovide(struct vmshm_arena *arena, uint64_t vital_bytes, uint32_t window)
+{
+    pthread_mutex_lock(&arena->lock);
+    arena->windows[window].reserved -= vital_bytes;
+    pthread_mutex_unlock(&arena->lock);
 }
 
 /* Get a window beyond the first, if this process may have one more and the section has room. If not, try again

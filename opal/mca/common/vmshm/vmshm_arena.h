@@ -67,8 +67,11 @@ int vmshm_arena_init(struct vmshm_arena *arena, struct vmshm_member *member, str
 /* Free the private memory; the windows are released with the process slot, in vmshm_leave(). */
 void vmshm_arena_fini(struct vmshm_arena *arena);
 
-/* Provide the initial memory of a further component. Errors: those of vmshm_window_alloc(), FULL. */
-int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vital_bytes, struct vmshm_error *e);
+/* Provide room for the initial memory of a further component, in *window. Only its vital part is reserved. Errors: those of vmshm_window_alloc(), FULL. */
+int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vital_bytes, uint32_t *window,
+                        struct vmshm_error *e);
+/* The component has gone: undo the reservation for vital allocations. */
+void vmshm_arena_unprovide(struct vmshm_arena *arena, uint64_t vital_bytes, uint32_t window);
 
 /* Allocate `bytes`, rounded up to cache lines and aligned to a line: a freed piece if there is one, else new memory,
  * which is zero. vital: a peer cannot be reached without it; a part of each window is reserved for such allocations.

@@ -5,8 +5,13 @@
 
 /* One per process. */
 static struct vmshm_attached process;
-static uint32_t components;
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* protects the two variables above */
+static struct {
+    vmshm_tick_fn tick;
+    uint64_t vital_bytes;               /* reserved for it, 0 for the first component */
+    uint32_t window;
+} components[VMSHM_MAX_COMPONENTS];
+static uint32_t count;                  /* of them */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;   /* protects the variables above */
 
 /* Fill and publish the control window, which peers check in vmshm_peer_prove(). */
 static void show_control_window(struct vmshm_attached *a)
@@ -59,22 +64,31 @@ static void end(struct vmshm_attached *a)
     vmshm_leave(&a->member);
 }
 
+/* Memory for a further component. */
+static int provide(struct vmshm_attached *a, const struct vmshm_arena_options *o, struct vmshm_error *e)
+{
+    components[count].vital_bytes = o->vital_bytes;
+    return vmshm_arena_provide(&a->arena, o->first_bytes, o->vital_bytes, &components[count].window, e);
+}
+
 static int come(struct vmshm_attached *a, const struct vmshm_attach_options *o, vmshm_tick_fn tick,
                 struct vmshm_attached **attached, struct vmshm_error *e)
 {
-    int rc = 0 == components ? begin(a, o, e)
-             : vmshm_arena_provide(&a->arena, o->arena.first_bytes, o->arena.vital_bytes, e);
+    int rc;
 
     *attached = NULL;
-    if (VMSHM_OK != rc) {
-        return rc;
+    if (VMSHM_MAX_COMPONENTS == count) {
+        return vmshm_fail(e, VMSHM_ERR_FULL, a->member.segment.path, "components",
+                          "%u components of this process have the segment already", count);
     }
-    /* The monitor runs: the tick may be called as soon as it is known. */
-    *attached = a;
-    if (!vmshm_events_add(&a->events, tick)) {
-        *attached = NULL;
-        rc = vmshm_fail(e, VMSHM_ERR_FULL, a->member.segment.path, "components",
-                        "%u components of this process have the segment already", components);
+    components[count].tick = tick;
+    components[count].vital_bytes = 0;
+    rc = 0 == count ? begin(a, o, e) : provide(a, &o->arena, e);
+    if (VMSHM_OK == rc) {
+        count += 1;
+        /* The monitor runs: the tick may be called as soon as it is known. */
+        *attached = a;
+        (void) vmshm_events_add(&a->events, tick);
     }
     return rc;
 }
@@ -86,18 +100,27 @@ int vmshm_attach(const struct vmshm_attach_options *options, vmshm_tick_fn tick,
 
     pthread_mutex_lock(&lock);
     rc = come(&process, options, tick, attached, e);
-    components += VMSHM_OK == rc;
     pthread_mutex_unlock(&lock);
     return rc;
 }
 
 void vmshm_detach(vmshm_tick_fn tick)
 {
+    uint32_t i = 0;
+
     pthread_mutex_lock(&lock);
     vmshm_events_remove(&process.events, tick);
-    components -= 1;
-    if (0 == components) {
-        end(&process);
+    while (i < count && tick != components[i].tick) {
+        ++i;
+    }
+    if (i < count) {
+        if (0 != components[i].vital_bytes) {
+            vmshm_arena_unprovide(&process.arena, components[i].vital_bytes, components[i].window);
+        }
+        components[i] = components[--count];
+        if (0 == count) {
+            end(&process);
+        }
     }
     pthread_mutex_unlock(&lock);
 }

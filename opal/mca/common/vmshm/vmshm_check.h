@@ -2,9 +2,10 @@
 /*
  * How data that other VMs write is checked.
  *
- * A VM may write anything into its own section, at any time. Only the functions here read another VM's tables, except
- * that collecting windows reads the reader tables: they copy what they read, check the copy, and return private
- * values.
+ * A VM may write anything into its own section, at any time. The functions here copy what they read of another VM's
+ * tables, check the copy, and return private values. Two other files read there, too, and need no check: collecting
+ * windows (vmshm_quarantine.c) looks for processes that list a window of ours as read, and vmshm_kmod_find() passes a
+ * process's job key to the kernel module, which compares it.
  *
  *   data                     check                                         function
  *
