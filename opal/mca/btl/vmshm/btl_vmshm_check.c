@@ -15,21 +15,6 @@ static const void *line_at(mca_btl_vmshm_endpoint_t *endpoint, uint64_t offset, 
     return 0 == offset % VMSHM_LINE_BYTES ? vmshm_peer_memory(endpoint->peer, offset, bytes) : NULL;
 }
 
-const void *mca_btl_vmshm_check_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
-                                     size_t *bytes)
-{
-    struct vmshm_cell_ref ref;
-    const void *cell;
-
-    vmshm_copy_in(&ref, slot->payload, sizeof ref);
-    cell = 0 == ref.length ? NULL : vmshm_peer_memory(endpoint->peer, ref.offset, ref.length);
-    if (OPAL_UNLIKELY(NULL == cell)) {
-        vmshm_peer_broken(endpoint->peer, "cell", "a message is not in a window of the peer");
-    }
-    *bytes = ref.length;
-    return cell;
-}
-
 /* Until the next message is published, its slot's word is that of the previous lap's message, or what the
  * sender wrote when it created or cleared the slot. With any other word the memory was overwritten, and we
  * would wait for the message forever. */

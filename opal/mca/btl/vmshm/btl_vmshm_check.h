@@ -122,8 +122,20 @@ static inline struct vmshm_pull mca_btl_vmshm_read_pull(const struct vmshm_slot 
 }
 
 /* The cell that the slot refers to, *bytes long. NULL: the peer is broken, or the cell cannot be read. */
-const void *mca_btl_vmshm_check_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
-                                     size_t *bytes);
+static inline const void *mca_btl_vmshm_check_cell(mca_btl_vmshm_endpoint_t *endpoint, const struct vmshm_slot *slot,
+                                                   size_t *bytes)
+{
+    struct vmshm_cell_ref ref;
+    const void *cell;
+
+    vmshm_copy_in(&ref, slot->payload, sizeof ref);
+    cell = 0 == ref.length ? NULL : vmshm_peer_memory(endpoint->peer, ref.offset, ref.length);
+    if (OPAL_UNLIKELY(NULL == cell)) {
+        vmshm_peer_broken(endpoint->peer, "cell", "a message is not in a window of the peer");
+    }
+    *bytes = ref.length;
+    return cell;
+}
 
 /* There is no message at the current position. Mark the peer as broken if none can ever be published there. */
 void mca_btl_vmshm_check_silent(mca_btl_vmshm_endpoint_t *endpoint);

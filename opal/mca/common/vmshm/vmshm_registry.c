@@ -4,7 +4,6 @@
 
 #include "vmshm_check.h"
 #include "vmshm_fate.h"
-#include "vmshm_layout.h"
 
 #include <stdlib.h>
 
@@ -111,6 +110,7 @@ static struct vmshm_peer *make(struct vmshm_registry *registry, const struct vms
         return NULL;
     }
     peer->registry = registry;
+    peer->base = m->segment.base;
     peer->vm = a->vm;
     peer->slot = a->slot;
     peer->generation = a->generation;
@@ -195,11 +195,6 @@ void vmshm_peer_read_end(struct vmshm_peer *peer)
     pthread_mutex_unlock(&peer->registry->lock);
 }
 
-static inline bool is_inside(uint64_t offset, uint64_t length, const struct vmshm_peer_window *window)
-{
-    return vmshm_range_inside(offset, length, window->offset, vmshm_load_relaxed(&window->length));
-}
-
 /* Does the peer still own its slot? If so, a window of the slot that was live before this check is the peer's and not
  * the next owner's: a new owner stores its generation before its first window becomes live. */
 static bool is_present(const struct vmshm_peer *peer)
@@ -251,32 +246,20 @@ static bool add_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
     return true;
 }
 
-static bool is_known(const struct vmshm_peer *peer, uint64_t offset, uint64_t length)
-{
-    bool found = is_inside(offset, length, &peer->control);
-
-    for (uint32_t i = 0; !found && i < vmshm_load_acquire(&peer->grown_count); ++i) {
-        found = is_inside(offset, length, &peer->grown[i]);
-    }
-    return found;
-}
-
-const void *vmshm_peer_memory(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+bool vmshm_peer_enter_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
 {
     struct vmshm_registry *registry = peer->registry;
-    bool found = is_known(peer, offset, length);
+    bool found;
 
-    if (__builtin_expect(!found, 0)) {
-        pthread_mutex_lock(&registry->lock);
-        /* Look again under the lock: another thread may have entered the window meanwhile. */
-        found = is_known(peer, offset, length) || add_grown(peer, offset, length);
-        pthread_mutex_unlock(&registry->lock);
-    }
-    return found ? vmshm_at(registry->member, offset) : NULL;
+    pthread_mutex_lock(&registry->lock);
+    /* Look again under the lock: another thread may have entered the window meanwhile. */
+    found = vmshm_peer_has_entered(peer, offset, length) || add_grown(peer, offset, length);
+    pthread_mutex_unlock(&registry->lock);
+    return found;
 }
 
 const void *vmshm_peer_control(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
 {
     return vmshm_range_inside(offset, length, 0, vmshm_load_relaxed(&peer->control.length))
-           ? vmshm_at(peer->registry->member, peer->control.offset + offset) : NULL;
+           ? peer->base + peer->control.offset + offset : NULL;
 }

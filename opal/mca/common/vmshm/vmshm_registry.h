@@ -15,6 +15,7 @@
 
 #include "vmshm_arena.h"
 #include "vmshm_events.h"
+#include "vmshm_layout.h"
 #include "vmshm_member.h"
 
 /* Fates of a peer. */
@@ -37,8 +38,18 @@ struct vmshm_peer_window {
     uint32_t index;
 };
 
+/* In the first cache line is what is read for each message. */
 struct vmshm_peer {
+    /* Written by any thread: vmshm_fate.h. */
+    int32_t fate;                       /* set once; only a silent peer can become alive again */
+
+    /* Written under the registry's lock. */
+    uint32_t grown_count;               /* entries of grown in use; stored after the entry */
+    struct vmshm_peer_window *grown;    /* its further windows, [VMSHM_ARENA_MAX_WINDOWS - 1]; NULL until needed */
+    struct vmshm_peer_window control;   /* its control window */
+
     /* Written before others see the peer. */
+    uint8_t *base;                      /* of the segment */
     struct vmshm_registry *registry;
     uint32_t vm;
     uint32_t slot;
@@ -48,15 +59,11 @@ struct vmshm_peer {
     uint64_t name;                      /* Open MPI's process name, from the peer's process entry */
 
     /* Written by any thread: vmshm_fate.h. */
-    int32_t fate;                       /* set once; only a silent peer can become alive again */
     int32_t accused;                    /* 1: the two fields below are being written, 2: they are valid */
     const char *broken_field;           /* with VMSHM_FATE_BROKEN */
     const char *broken_why;
 
     /* Written under the registry's lock. */
-    struct vmshm_peer_window control;   /* its control window */
-    struct vmshm_peer_window *grown;    /* its further windows, [VMSHM_ARENA_MAX_WINDOWS - 1]; NULL until needed */
-    uint32_t grown_count;               /* entries of grown in use; stored after the entry */
     uint32_t readers;                   /* number of components that read its memory */
     uint32_t holders;                   /* reference count, including the registry's own */
 };
@@ -102,10 +109,33 @@ static inline bool vmshm_peer_is_read(const struct vmshm_peer *peer)
     return 0 != vmshm_load_acquire(&peer->control.length);
 }
 
+static inline bool vmshm_peer_window_has(const struct vmshm_peer_window *window, uint64_t offset, uint64_t length)
+{
+    return vmshm_range_inside(offset, length, window->offset, vmshm_load_relaxed(&window->length));
+}
+
+/* Is the range in a window of the peer that this process has entered? */
+static inline bool vmshm_peer_has_entered(const struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+{
+    bool found = vmshm_peer_window_has(&peer->control, offset, length);
+
+    for (uint32_t i = 0; !found && i < vmshm_load_acquire(&peer->grown_count); ++i) {
+        found = vmshm_peer_window_has(&peer->grown[i], offset, length);
+    }
+    return found;
+}
+
+/* Enter the window of the peer that has the range. False: as NULL below. */
+bool vmshm_peer_enter_grown(struct vmshm_peer *peer, uint64_t offset, uint64_t length);
+
 /* The only way to a peer's memory: a pointer to [offset, offset + length) in its windows. The peer may change the
  * content at any time. Returns NULL if the range is not in a window of the peer, or if this process cannot map it; in
  * the latter case the peer's fate is set already, and vmshm_peer_broken() changes nothing. */
-const void *vmshm_peer_memory(struct vmshm_peer *peer, uint64_t offset, uint64_t length);
+static inline const void *vmshm_peer_memory(struct vmshm_peer *peer, uint64_t offset, uint64_t length)
+{
+    return __builtin_expect(vmshm_peer_has_entered(peer, offset, length)
+                            || vmshm_peer_enter_grown(peer, offset, length), 1) ? peer->base + offset : NULL;
+}
 
 /* The same for its control window, where offset counts from. */
 const void *vmshm_peer_control(struct vmshm_peer *peer, uint64_t offset, uint64_t length);
