@@ -93,3 +93,13 @@ void peer_kill(struct peer_process *p)
     kill(p->pid, SIGKILL);
     peer_end(p, 128 + SIGKILL);
 }
+
+void peer_reap(const char *dir)
+{
+    const struct vmshm_attach_options o = attach_options(dir, 1);
+    struct vmshm_member sibling;
+    struct vmshm_error e;
+
+    assert_int_equal(VMSHM_OK, vmshm_join(&o.join, &sibling, &e));
+    vmshm_leave(&sibling);
+}

@@ -28,5 +28,7 @@ void peer_start(struct peer_process *p, const char *dir);
 /* It has ended, or will by itself, with that status. */
 void peer_end(struct peer_process *p, int status);
 void peer_kill(struct peer_process *p);
+/* A process of VM 1 has to find out that its sibling is dead. */
+void peer_reap(const char *dir);
 
 #endif

@@ -45,12 +45,20 @@ static struct vmshm_attached *attach(const char *dir, uint32_t vm, vmshm_tick_fn
 static struct vmshm_peer *find(struct vmshm_attached *a, const struct peer_process *p)
 {
     struct vmshm_error e;
-    struct vmshm_peer *peer = vmshm_peer_get(&a->registry, &p->address, &e);
+    bool reads;
+    struct vmshm_peer *peer = vmshm_peer_get(&a->registry, &p->address, &reads, &e);
 
     if (NULL == peer) {
         fail_msg("%s: %s: %s", e.file, e.field, e.detail);
     }
+    assert_true(reads);
     return peer;
+}
+
+static void drop(struct vmshm_peer *peer)
+{
+    vmshm_peer_read_end(peer);
+    vmshm_peer_put(peer);
 }
 
 /* Until the monitor has found it out, and said so. */
@@ -63,17 +71,6 @@ static void await_fate(const struct vmshm_attached *a, const struct vmshm_peer *
     assert_true(vmshm_load_acquire(&a->events.alerts) > 0);
 }
 
-/* Somebody of VM 1 has to say that its sibling is dead. */
-static void reap(const char *dir)
-{
-    const struct vmshm_attach_options o = attach_options(dir, 1);
-    struct vmshm_member sibling;
-    struct vmshm_error e;
-
-    assert_int_equal(VMSHM_OK, vmshm_join(&o.join, &sibling, &e));
-    vmshm_leave(&sibling);
-}
-
 static void test_find_a_peer_and_see_it_die(void **state)
 {
     struct vmshm_attached *a = attach(*state, 0, NULL);
@@ -83,7 +80,6 @@ static void test_find_a_peer_and_see_it_die(void **state)
 
     peer_start(&p, *state);
     peer = find(a, &p);
-    assert_true(vmshm_peer_read_begin(peer));
     assert_true(vmshm_is_alive(peer) && 1 == peer->vm && p.address.slot == peer->slot);
     word = vmshm_peer_memory(peer, p.place, sizeof *word);
     assert_non_null(word);
@@ -100,7 +96,7 @@ static void test_find_a_peer_and_see_it_die(void **state)
     assert_true(vmshm_is_alive(peer));
 
     peer_kill(&p);
-    reap(*state);
+    peer_reap(*state);
     await_fate(a, peer, VMSHM_FATE_DEAD);
     vmshm_peer_read_end(peer);
     assert_null(vmshm_peer_memory(peer, p.place, sizeof *word));
@@ -119,7 +115,7 @@ static void test_see_it_leave_and_break(void **state)
     assert_int_equal(1, write(p.sockets[0], "l", 1));
     peer_end(&p, 0);
     await_fate(a, peer, VMSHM_FATE_LEFT);
-    vmshm_peer_put(peer);
+    drop(peer);
 
     peer_start(&p, *state);
     peer = find(a, &p);
@@ -127,7 +123,7 @@ static void test_see_it_leave_and_break(void **state)
     await_fate(a, peer, VMSHM_FATE_BROKEN);
     assert_string_equal("process", peer->broken_field);
     assert_true(vmshm_is_unreadable(peer));
-    vmshm_peer_put(peer);
+    drop(peer);
     peer_kill(&p);
     vmshm_detach(NULL);
 }
@@ -202,28 +198,57 @@ static void test_tick_while_attaching(void **state)
     assert_int_equal(0, ticks_of_nothing);
 }
 
-/* Two components know one peer: its windows stay until neither reads, the object until neither has it. */
+/* Two components know one peer: while it lives its windows stay, also for one that comes later; when it has ended,
+ * until neither reads. */
 static void test_shared_peer(void **state)
 {
     struct vmshm_attached *a = attach(*state, 0, tick_a);
     struct peer_process p;
     struct vmshm_peer *peer;
+    struct vmshm_error e;
+    bool reads;
 
     (void) attach(*state, 0, tick_b);
     peer_start(&p, *state);
     peer = find(a, &p);
     assert_ptr_equal(peer, find(a, &p));
-    assert_true(vmshm_peer_read_begin(peer) && vmshm_peer_read_begin(peer));
-    vmshm_peer_read_end(peer);
-    vmshm_peer_put(peer);
+    drop(peer);
     vmshm_detach(tick_a);
     assert_true(WORD == *(const uint64_t *) vmshm_peer_memory(peer, p.place, 8));
     vmshm_peer_read_end(peer);
-    assert_null(vmshm_peer_memory(peer, p.place, 8));
-    assert_false(vmshm_peer_read_begin(peer));
-    vmshm_peer_put(peer);
+    assert_ptr_equal(peer, find(a, &p));
+    assert_true(WORD == *(const uint64_t *) vmshm_peer_memory(peer, p.place, 8));
     peer_kill(&p);
+    peer_reap(*state);
+    await_fate(a, peer, VMSHM_FATE_DEAD);
+    assert_true(WORD == *(const uint64_t *) vmshm_peer_memory(peer, p.place, 8));
+    drop(peer);
+    assert_null(vmshm_peer_memory(peer, p.place, 8));
+    assert_ptr_equal(peer, vmshm_peer_get(&a->registry, &p.address, &reads, &e));
+    assert_false(reads);
+    vmshm_peer_put(peer);
+    vmshm_peer_put(peer);
     vmshm_detach(tick_b);
+}
+
+/* Nobody reads from a peer when it dies: the monitor unmaps its windows. */
+static void test_death_of_an_unread_peer(void **state)
+{
+    struct vmshm_attached *a = attach(*state, 0, NULL);
+    struct peer_process p;
+    struct vmshm_peer *peer;
+
+    peer_start(&p, *state);
+    peer = find(a, &p);
+    vmshm_peer_read_end(peer);
+    peer_kill(&p);
+    peer_reap(*state);
+    for (int i = 0; vmshm_peer_is_read(peer) && i < 1000; ++i) {
+        pause_ms(10);
+    }
+    assert_false(vmshm_peer_is_read(peer));
+    vmshm_peer_put(peer);
+    vmshm_detach(NULL);
 }
 
 /* The next process of a slot is another peer, and the one before it is no more, whatever was known of it. */
@@ -233,6 +258,7 @@ static void test_next_of_a_slot(void **state)
     struct vmshm_peer *before, *peer = NULL;
     struct peer_process p;
     struct vmshm_error e;
+    bool reads;
 
     peer_start(&p, *state);
     before = find(a, &p);
@@ -240,7 +266,7 @@ static void test_next_of_a_slot(void **state)
     peer_kill(&p);
     for (int i = 0; i < 16 && (NULL == peer || peer->slot != before->slot); ++i) {
         if (NULL != peer) {
-            vmshm_peer_put(peer);
+            drop(peer);
             peer_kill(&p);
         }
         peer_start(&p, *state);
@@ -251,14 +277,14 @@ static void test_next_of_a_slot(void **state)
     assert_int_equal(VMSHM_FATE_SILENT, vmshm_fate(before));
     vmshm_fate_set(peer, VMSHM_FATE_SILENT);
     assert_true(vmshm_peer_forgive(peer) && vmshm_is_alive(peer));
-    vmshm_peer_put(before);
-    vmshm_peer_put(peer);
+    drop(before);
+    drop(peer);
 
     p.address.generation += 1;
-    assert_null(vmshm_peer_get(&a->registry, &p.address, &e));
+    assert_null(vmshm_peer_get(&a->registry, &p.address, &reads, &e));
     assert_int_equal(VMSHM_ERR_PEER, e.code);
     p.address.slot = UINT32_MAX;
-    assert_null(vmshm_peer_get(&a->registry, &p.address, &e));
+    assert_null(vmshm_peer_get(&a->registry, &p.address, &reads, &e));
     assert_int_equal(VMSHM_ERR_PEER, e.code);
     peer_kill(&p);
     vmshm_detach(NULL);
@@ -295,6 +321,10 @@ static void test_arena(void **state)
     vmshm_detach(NULL);
 }
 
+#define TICK(n) static void tick_##n(void) { }
+TICK(1) TICK(2) TICK(3) TICK(4) TICK(5) TICK(6) TICK(7)
+static const vmshm_tick_fn further[] = { tick_1, tick_2, tick_3, tick_4, tick_5, tick_6, tick_7 };
+
 /* However often a further component comes and goes, or is refused, no memory is lost. */
 static void test_comes_and_goes(void **state)
 {
@@ -306,6 +336,7 @@ static void test_comes_and_goes(void **state)
 
     (void) attach(*state, 0, tick_a);
     vmshm_detach(tick_a);
+    assert_int_equal(VMSHM_ERR_FIELD, vmshm_attach(&o, NULL, &none, &e));
     windows = a->arena.count;
     reserved = a->arena.windows[windows - 1].reserved;
     for (int i = 0; i < 100; ++i) {
@@ -314,16 +345,17 @@ static void test_comes_and_goes(void **state)
     }
     assert_int_equal(windows, a->arena.count);
     assert_true(reserved == a->arena.windows[windows - 1].reserved);
-    for (int i = 1; i < VMSHM_MAX_COMPONENTS; ++i) {
-        (void) attach(*state, 0, tick_a);
+    assert_int_equal(VMSHM_MAX_COMPONENTS - 1, sizeof further / sizeof further[0]);
+    for (int i = 0; i < VMSHM_MAX_COMPONENTS - 1; ++i) {
+        (void) attach(*state, 0, further[i]);
     }
     windows = a->arena.count;
     for (int i = 0; i < 100; ++i) {
         assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_b, &none, &e));
     }
     assert_int_equal(windows, a->arena.count);
-    for (int i = 1; i < VMSHM_MAX_COMPONENTS; ++i) {
-        vmshm_detach(tick_a);
+    for (int i = 0; i < VMSHM_MAX_COMPONENTS - 1; ++i) {
+        vmshm_detach(further[i]);
     }
     vmshm_detach(NULL);
 }
@@ -356,6 +388,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_one_membership, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_tick_while_attaching, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_shared_peer, unit_setup_segment, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_death_of_an_unread_peer, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_of_a_slot, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_arena, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_comes_and_goes, unit_setup_segment, unit_teardown),

@@ -34,9 +34,10 @@ uint64_t mca_btl_vmshm_check_entry(mca_btl_vmshm_endpoint_t *endpoint, uint64_t 
 {
     const struct vmshm_member *m = mca_btl_vmshm_member();
     const uint64_t place = table + vmshm_proc_index(&m->segment.header, m->id.vm, m->slot) * sizeof(uint64_t);
-    const uint64_t *entry = vmshm_peer_control(endpoint->peer, place, sizeof *entry);
+    const uint64_t *entry = endpoint->reads ? vmshm_peer_control(endpoint->peer, place, sizeof *entry) : NULL;
 
-    /* NULL: we are no reader of the peer's control window, so that memory may belong to another process by now. */
+    /* NULL: we are no reader of the peer's control window, so that memory may belong to another process by now, or
+     * soon. */
     return NULL == entry ? 0 : vmshm_load_acquire(entry);
 }
 

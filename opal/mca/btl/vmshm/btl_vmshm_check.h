@@ -2,11 +2,11 @@
 /*
  * Reading and checking what a peer wrote.
  *
- * A peer may write anything into its own section and windows at any time. Only this file and its .c file read a
- * peer's memory in this transport: the functions copy what they read, check the copy, and return private values. All
- * pointers into a peer's memory are made here, and those that an endpoint keeps (in.ring, out.peer_head,
- * streams->channel_in) are dereferenced only here. Of a message's payload only the location is checked: its content
- * is for the upper layer, which trusts the processes of its job.
+ * A peer may write anything into its own section and windows at any time. Only this file and its .c file follow what
+ * a peer wrote: the functions copy what they read, check the copy, and return private values, or a pointer to a place
+ * in the peer's memory that was checked. Pointers that are kept (in.ring, out.peer_head, streams->channel_in, the slot
+ * of a watch) are dereferenced only here. Of a message's payload only the location is checked: its content is for the
+ * upper layer, which trusts the processes of its job. Bells are counts of a whole VM, any value of which is valid.
  *
  *   tables of rings and heads        an offset, 0: none        mca_btl_vmshm_check_entry()
  *   a ring                           magic, nonces, slots      mca_btl_vmshm_check_ring()
@@ -20,7 +20,7 @@
  *                                                              mca_btl_vmshm_check_consumed()
  *   how many chunks it has taken     in the same head          mca_btl_vmshm_check_chunks()
  *   a channel                        magic, nonces, chunks     mca_btl_vmshm_check_channel()
- *   a chunk descriptor               number, stream            mca_btl_vmshm_check_chunk()
+ *   a chunk descriptor               number                    mca_btl_vmshm_check_chunk()
  *                                    offset, length, place     mca_btl_vmshm_check_place()
  *
  * A peer's identity, its windows and its VM's state are checked by the common library, see vmshm_check.h.

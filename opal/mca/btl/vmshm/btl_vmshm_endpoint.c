@@ -87,7 +87,7 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *end
 }
 
 /* Connect lock held. On success the endpoint owns the caller's reference to the peer. */
-static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, uint64_t at)
+static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, bool reads, uint64_t at)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     mca_btl_vmshm_endpoint_t *endpoint = OBJ_NEW(mca_btl_vmshm_endpoint_t), *before = c->table[at];
@@ -96,7 +96,7 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, uint64_t
         return NULL;
     }
     endpoint->peer = peer;
-    endpoint->reads = vmshm_peer_read_begin(peer);
+    endpoint->reads = reads;
     pthread_mutex_lock(&c->table_lock);
     if (NULL != before) {
         /* The slot was reused, so its earlier process is gone. Remove our ring to that process, and our
@@ -116,7 +116,8 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, uint64_t
 static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, struct vmshm_error *e)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
-    struct vmshm_peer *peer = vmshm_peer_get(&c->attached->registry, a, e);
+    bool reads;
+    struct vmshm_peer *peer = vmshm_peer_get(&c->attached->registry, a, &reads, e);
     mca_btl_vmshm_endpoint_t *endpoint;
     uint64_t at;
 
@@ -126,11 +127,14 @@ static mca_btl_vmshm_endpoint_t *get_endpoint(const struct vmshm_address *a, str
     at = vmshm_proc_index(mca_btl_vmshm_header(), a->vm, a->slot);
     endpoint = c->table[at];
     if (NULL == endpoint || peer != endpoint->peer) {
-        endpoint = make_endpoint(peer, at);
+        endpoint = make_endpoint(peer, reads, at);
         if (NULL != endpoint) {
             return endpoint;
         }
         vmshm_fail(e, VMSHM_ERR_SYSTEM, "(memory)", "endpoint", "out of memory");
+    }
+    if (reads) {
+        vmshm_peer_read_end(peer);
     }
     vmshm_peer_put(peer);
     return endpoint;

@@ -273,7 +273,7 @@ int mca_btl_vmshm_module_start(const struct vmshm_join_options *join)
     }
     vmshm_detach(mca_btl_vmshm_tick);
     c->attached = NULL;
-    vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "module", "out of memory");
+    vmshm_fail(&e, VMSHM_ERR_SYSTEM, "(memory)", "module", "no memory for its lists or cells");
     mca_btl_vmshm_unusable(&e);
     return rc;
 }
@@ -282,6 +282,10 @@ int mca_btl_vmshm_module_start(const struct vmshm_join_options *join)
 static void end_endpoint(mca_btl_vmshm_endpoint_t *endpoint)
 {
     if (NULL != endpoint->peer) {
+        if (endpoint->reads) {
+            endpoint->reads = false;
+            vmshm_peer_read_end(endpoint->peer);
+        }
         vmshm_peer_put(endpoint->peer);
         endpoint->peer = NULL;
     }

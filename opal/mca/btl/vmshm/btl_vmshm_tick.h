@@ -7,7 +7,7 @@
 
 #include "btl_vmshm_context.h"
 
-/* Called by vmshm_monitor.c. */
+/* Called by vmshm_events_tick(). */
 void mca_btl_vmshm_tick(void);
 /* Publish this process's counts of sent messages and bytes, for `vmshmctl show`. */
 void mca_btl_vmshm_publish_sent(void);

@@ -110,6 +110,8 @@ int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vita
     } else if (VMSHM_OK != rc) {
         *window = arena->count;
         rc = add_window(arena, all, vital_bytes, e);
+        /* It does not count as one of those by which the arena may grow. */
+        arena->max_windows += VMSHM_OK == rc && arena->max_windows < VMSHM_ARENA_MAX_WINDOWS;
     }
     pthread_mutex_unlock(&arena->lock);
     return rc;

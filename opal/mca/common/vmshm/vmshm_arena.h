@@ -67,7 +67,8 @@ int vmshm_arena_init(struct vmshm_arena *arena, struct vmshm_member *member, str
 /* Free the private memory; the windows are released with the process slot, in vmshm_leave(). */
 void vmshm_arena_fini(struct vmshm_arena *arena);
 
-/* Provide room for the initial memory of a further component, in *window. Only its vital part is reserved. Errors: those of vmshm_window_alloc(), FULL. */
+/* Provide room for the initial memory of a further component, in *window: room that was never allocated, or a further
+ * window. Only its vital part is reserved. Errors: those of vmshm_window_alloc(), FULL. */
 int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vital_bytes, uint32_t *window,
                         struct vmshm_error *e);
 /* The component has gone: undo the reservation for vital allocations. */

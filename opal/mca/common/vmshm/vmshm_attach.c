@@ -7,7 +7,7 @@
 static struct vmshm_attached process;
 static struct {
     vmshm_tick_fn tick;
-    uint64_t vital_bytes;               /* reserved for it, 0 for the first component */
+    uint64_t vital_bytes;               /* reserved for it in that window of the arena */
     uint32_t window;
 } components[VMSHM_MAX_COMPONENTS];
 static uint32_t count;                  /* of them */
@@ -64,11 +64,15 @@ static void end(struct vmshm_attached *a)
     vmshm_leave(&a->member);
 }
 
-/* Memory for a further component. */
-static int provide(struct vmshm_attached *a, const struct vmshm_arena_options *o, struct vmshm_error *e)
+/* Which component has that tick; count: none. */
+static uint32_t component_of(vmshm_tick_fn tick)
 {
-    components[count].vital_bytes = o->vital_bytes;
-    return vmshm_arena_provide(&a->arena, o->first_bytes, o->vital_bytes, &components[count].window, e);
+    uint32_t i = 0;
+
+    while (i < count && tick != components[i].tick) {
+        ++i;
+    }
+    return i;
 }
 
 static int come(struct vmshm_attached *a, const struct vmshm_attach_options *o, vmshm_tick_fn tick,
@@ -81,9 +85,15 @@ static int come(struct vmshm_attached *a, const struct vmshm_attach_options *o, 
         return vmshm_fail(e, VMSHM_ERR_FULL, a->member.segment.path, "components",
                           "%u components of this process have the segment already", count);
     }
+    if (count != component_of(tick)) {
+        return vmshm_fail(e, VMSHM_ERR_FIELD, a->member.segment.path, "tick",
+                          "another component has the same one, by which it is known");
+    }
     components[count].tick = tick;
-    components[count].vital_bytes = 0;
-    rc = 0 == count ? begin(a, o, e) : provide(a, &o->arena, e);
+    components[count].vital_bytes = o->arena.vital_bytes;
+    components[count].window = 0;
+    rc = 0 == count ? begin(a, o, e)
+         : vmshm_arena_provide(&a->arena, o->arena.first_bytes, o->arena.vital_bytes, &components[count].window, e);
     if (VMSHM_OK == rc) {
         count += 1;
         /* The monitor runs: the tick may be called as soon as it is known. */
@@ -106,17 +116,13 @@ int vmshm_attach(const struct vmshm_attach_options *options, vmshm_tick_fn tick,
 
 void vmshm_detach(vmshm_tick_fn tick)
 {
-    uint32_t i = 0;
+    uint32_t i;
 
     pthread_mutex_lock(&lock);
-    vmshm_events_remove(&process.events, tick);
-    while (i < count && tick != components[i].tick) {
-        ++i;
-    }
+    i = component_of(tick);
     if (i < count) {
-        if (0 != components[i].vital_bytes) {
-            vmshm_arena_unprovide(&process.arena, components[i].vital_bytes, components[i].window);
-        }
+        vmshm_events_remove(&process.events, tick);
+        vmshm_arena_unprovide(&process.arena, components[i].vital_bytes, components[i].window);
         components[i] = components[--count];
         if (0 == count) {
             end(&process);

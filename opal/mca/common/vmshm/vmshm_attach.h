@@ -7,7 +7,7 @@
  * component does not free stays allocated in the arena until then.
  *
  * Files of this library. A file calls only files below it in this list.
- *   parameters of Open MPI, the job's key  common_vmshm.c: the only file that knows Open MPI
+ *   parameters of Open MPI, the job's key  common_vmshm.c, common_vmshm_compat.h: only these know Open MPI
  *   one membership per process             vmshm_attach.c
  *   the thread that watches                vmshm_monitor.c
  *   peers, and their windows               vmshm_registry.c
@@ -28,7 +28,8 @@
  *   alerts and ticks                       vmshm_events.c
  *   addresses of entries of the tables     vmshm_tables.c
  *   errors                                 vmshm_error.c
- * Shared with the kernel module: vmshm_format.h, vmshm_layout.h, vmshm_states.h. For all: vmshm_atomic.h, vmshm_pause.h.
+ * Shared with the kernel module: vmshm_format.h, vmshm_layout.h, vmshm_states.h. Used by all: vmshm_atomic.h,
+ * vmshm_pause.h.
  */
 #ifndef VMSHM_ATTACH_H
 #define VMSHM_ATTACH_H
@@ -50,13 +51,14 @@ struct vmshm_attached {
 struct vmshm_attach_options {
     struct vmshm_join_options join;
     struct vmshm_arena_options arena;   /* window_bytes and max_windows: the first component's apply */
-    uint32_t silence_limit;             /* seconds without a heartbeat until a VM counts as gone, 0: never; the first
-                                         * component's applies */
+    uint32_t silence_limit;             /* seconds without a heartbeat until a VM counts as gone, 0: never; the
+                                         * first component's applies */
 };
 
 /* Join the segment, or use it if the process has joined already. *attached is valid until vmshm_detach(); it is set
- * before the first tick, and NULL on error. tick: see vmshm_events.h; may be NULL. Errors: those of vmshm_join() and
- * vmshm_window_alloc(). */
+ * before the first tick, and NULL on error. tick: see vmshm_events.h. It identifies the component: no two have the same
+ * one, and one at most has none (NULL). Errors: those of vmshm_join() and vmshm_window_alloc(); FIELD: such a tick is
+ * known already; FULL: too many components. */
 int vmshm_attach(const struct vmshm_attach_options *options, vmshm_tick_fn tick,
                  struct vmshm_attached **attached, struct vmshm_error *e);
 

@@ -3,7 +3,8 @@
  * How data that other VMs write is checked.
  *
  * A VM may write anything into its own section, at any time. The functions here copy what they read of another VM's
- * tables, check the copy, and return private values. Two other files read there, too, and need no check: collecting
+ * tables, check the copy, and return private values; a bell is a count, of which the
+ * caller gets the address. Two other files read there, too, and need no check: collecting
  * windows (vmshm_quarantine.c) looks for processes that list a window of ours as read, and vmshm_kmod_find() passes a
  * process's job key to the kernel module, which compares it.
  *

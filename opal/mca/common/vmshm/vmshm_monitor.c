@@ -39,6 +39,7 @@ static void look_at(struct vmshm_peer *peer, void *arg)
     int fate;
 
     if (!vmshm_is_alive(peer)) {
+        vmshm_peer_release_windows(peer);
         return;
     }
     fate = vmshm_fate_look(peer);

@@ -84,6 +84,14 @@ void vmshm_peer_put(struct vmshm_peer *peer)
 {
     struct vmshm_registry *registry = peer->registry;
 
+    /* Open MPI may hold an endpoint, and that its peer, longer than this process is attached. Then nobody else does. */
+    if (NULL == registry->table) {
+        peer->holders -= 1;
+        if (0 == peer->holders) {
+            peer_free(peer);
+        }
+        return;
+    }
     pthread_mutex_lock(&registry->lock);
     put(peer);
     pthread_mutex_unlock(&registry->lock);
@@ -102,14 +110,14 @@ static struct vmshm_peer *make(struct vmshm_registry *registry, const struct vms
     if (VMSHM_OK != vmshm_peer_prove(m, a, &index, &w, e)) {
         return NULL;
     }
-    peer = calloc(1, sizeof *peer);
+    peer = aligned_alloc(VMSHM_LINE_BYTES, vmshm_align_up(sizeof *peer, VMSHM_LINE_BYTES));
     if (NULL == peer || !vmshm_peer_read(m, a->vm, a->slot, &proc)) {
         (void) vmshm_fail(e, VMSHM_ERR_SYSTEM, "(memory)", "peer", "out of memory");
         vmshm_reader_leave(m, a->vm, index);
         free(peer);
         return NULL;
     }
-    peer->registry = registry;
+    *peer = (struct vmshm_peer) { .registry = registry };
     peer->base = m->segment.base;
     peer->vm = a->vm;
     peer->slot = a->slot;
@@ -161,38 +169,40 @@ static struct vmshm_peer *get(struct vmshm_registry *registry, const struct vmsh
     return peer;
 }
 
-struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *a,
+struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *a, bool *reads,
                                   struct vmshm_error *e)
 {
     struct vmshm_peer *peer;
 
     pthread_mutex_lock(&registry->lock);
     peer = get(registry, a, e);
+    *reads = NULL != peer && vmshm_peer_is_read(peer);
     if (NULL != peer) {
         peer->holders += 1;
+        peer->readers += *reads;
     }
     pthread_mutex_unlock(&registry->lock);
     return peer;
 }
 
-bool vmshm_peer_read_begin(struct vmshm_peer *peer)
-{
-    bool mapped;
-
-    pthread_mutex_lock(&peer->registry->lock);
-    mapped = vmshm_peer_is_read(peer);
-    peer->readers += mapped;
-    pthread_mutex_unlock(&peer->registry->lock);
-    return mapped;
-}
-
 void vmshm_peer_read_end(struct vmshm_peer *peer)
 {
     pthread_mutex_lock(&peer->registry->lock);
-    if (peer->readers > 0 && 0 == --peer->readers) {
+    peer->readers -= 1;
+    if (0 == peer->readers && !vmshm_is_alive(peer)) {
         let_go_of_windows(peer);
     }
     pthread_mutex_unlock(&peer->registry->lock);
+}
+
+void vmshm_peer_release_windows(struct vmshm_peer *peer)
+{
+    const int32_t fate = vmshm_fate(peer);
+
+    /* A silent peer can become alive again. */
+    if (0 == peer->readers && VMSHM_FATE_ALIVE != fate && VMSHM_FATE_SILENT != fate) {
+        let_go_of_windows(peer);
+    }
 }
 
 /* Does the peer still own its slot? If so, a window of the slot that was live before this check is the peer's and not

@@ -91,17 +91,18 @@ void vmshm_registry_fini(struct vmshm_registry *registry);
 void vmshm_registry_visit(struct vmshm_registry *registry, void (*visit)(struct vmshm_peer *peer, void *arg),
                           void *arg);
 
-/* Get a reference to the peer that published this address; it is proven first if it is not known yet. Release it with
- * vmshm_peer_put(). Returns NULL and fills *e if the peer is not there or not proven (PEER, USER), or if this process
- * cannot map its window (MAP, SYSTEM, ABSENT). */
-struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address,
+/* Get the peer that published the address: it is known, or proven now. The caller holds the peer until
+ * vmshm_peer_put(). *reads: the caller also reads its memory, until vmshm_peer_read_end(); false: its windows are
+ * unmapped already, because it ended. NULL and *e: the peer is not there or not proven (PEER, USER), or its window
+ * cannot be mapped (MAP, SYSTEM, ABSENT). */
+struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address, bool *reads,
                                   struct vmshm_error *e);
-void vmshm_peer_put(struct vmshm_peer *peer);
-
-/* A component must call these before it first reads the peer's memory and after it has done so for the last time.
- * When the last component ends, the peer's windows are unmapped. _begin() returns false if they are already. */
-bool vmshm_peer_read_begin(struct vmshm_peer *peer);
+/* Once for each vmshm_peer_get() that set *reads, and before vmshm_peer_put(): the component does not read the peer's
+ * memory any more. Its windows are unmapped when no component reads and the peer has ended. */
 void vmshm_peer_read_end(struct vmshm_peer *peer);
+void vmshm_peer_put(struct vmshm_peer *peer);
+/* Unmap its windows if that is so. For the monitor, under the registry's lock. */
+void vmshm_peer_release_windows(struct vmshm_peer *peer);
 
 /* Are the peer's windows mapped in this process? */
 static inline bool vmshm_peer_is_read(const struct vmshm_peer *peer)
