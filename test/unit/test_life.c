@@ -249,6 +249,47 @@ static void test_count_of_a_slow_end(void **state)
     assert_int_equal(0, side_run_pair(*state, send_and_end_slowly, see_what_was_counted, NULL));
 }
 
+/* A peer that dies when it was proven, but has no endpoint yet: progress was alerted before there was anything to see. */
+static bool dies_when_proven;
+
+struct vmshm_peer *__real_vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address,
+                                         bool *reads, struct vmshm_error *e);
+struct vmshm_peer *__wrap_vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address,
+                                         bool *reads, struct vmshm_error *e);
+
+struct vmshm_peer *__wrap_vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address,
+                                         bool *reads, struct vmshm_error *e)
+{
+    struct vmshm_peer *peer = __real_vmshm_peer_get(registry, address, reads, e);
+
+    if (dies_when_proven && NULL != peer) {
+        vmshm_fate_set(peer, VMSHM_FATE_DEAD);
+        vmshm_alert(registry->events);
+        mca_btl_vmshm_component_progress();
+    }
+    return peer;
+}
+
+static int find_it_dead_at_once(struct side *side)
+{
+    start(side);
+    dies_when_proven = true;
+    side_connect(side);
+    for (int i = 0; i < 1000 && 0 == side_losses; ++i) {
+        mca_btl_vmshm_component_progress();
+    }
+    REQUIRE(1 == side_losses && side->peer->attended);
+    side_meet(side);
+    side_stop();
+    return 0;
+}
+
+static void test_death_before_the_endpoint(void **state)
+{
+    unit_segment(unit_path(*state, "segment"), 16 * UNIT_MIB, 0);
+    assert_int_equal(0, side_run_pair(*state, find_it_dead_at_once, stand_by, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +297,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_death_of_an_unconnected_process, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_unconnected_is_of_no_concern, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_orderly_leave, unit_setup, unit_teardown),
+        cmocka_unit_test_setup_teardown(test_death_before_the_endpoint, unit_setup, unit_teardown),
         cmocka_unit_test_setup_teardown(test_count_of_a_slow_end, unit_setup, unit_teardown),
     };
 

@@ -109,6 +109,12 @@ static mca_btl_vmshm_endpoint_t *make_endpoint(struct vmshm_peer *peer, bool rea
     }
     vmshm_store_release(&c->table[at], endpoint);
     pthread_mutex_unlock(&c->table_lock);
+    /* The peer may have died since it was proven, and progress may have looked for whom that concerns already: either
+     * it finds the endpoint in the table, or the fate is seen here. */
+    vmshm_fence_store_load();
+    if (!mca_btl_vmshm_is_alive(endpoint)) {
+        mca_btl_vmshm_alert();
+    }
     return endpoint;
 }
 

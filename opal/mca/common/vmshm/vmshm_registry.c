@@ -136,6 +136,9 @@ static void replace(struct vmshm_registry *registry, struct vmshm_peer *before)
     if (NULL != before) {
         vmshm_fate_set(before, VMSHM_FATE_LEFT);
         vmshm_alert(registry->events);
+        if (0 == before->readers) {
+            let_go_of_windows(before);
+        }
         put(before);
     }
 }
@@ -189,9 +192,7 @@ void vmshm_peer_read_end(struct vmshm_peer *peer)
 {
     pthread_mutex_lock(&peer->registry->lock);
     peer->readers -= 1;
-    if (0 == peer->readers && !vmshm_is_alive(peer)) {
-        let_go_of_windows(peer);
-    }
+    vmshm_peer_release_windows(peer);
     pthread_mutex_unlock(&peer->registry->lock);
 }
 

@@ -83,7 +83,7 @@ struct vmshm_registry {
 /* Errors: SYSTEM. */
 int vmshm_registry_init(struct vmshm_registry *registry, struct vmshm_member *member,
                         struct vmshm_events *events, struct vmshm_error *e);
-/* The components must have put all their peers. Their windows are unmapped when the process leaves the segment. */
+/* The components must have put all peers that are in the table. Their windows are unmapped when the process leaves the segment. */
 void vmshm_registry_fini(struct vmshm_registry *registry);
 
 /* Call `visit` for each peer in the registry, with the registry's lock held, so it must not call functions that take
@@ -93,12 +93,13 @@ void vmshm_registry_visit(struct vmshm_registry *registry, void (*visit)(struct 
 
 /* Get the peer that published the address: it is known, or proven now. The caller holds the peer until
  * vmshm_peer_put(). *reads: the caller also reads its memory, until vmshm_peer_read_end(); false: its windows are
- * unmapped already, because it ended. NULL and *e: the peer is not there or not proven (PEER, USER), or its window
- * cannot be mapped (MAP, SYSTEM, ABSENT). */
+ * unmapped already. The peer may have ended by now, before the component knew that this concerns it: so it looks at
+ * vmshm_fate() when it has entered the peer where it looks on an alert. NULL and *e: the peer is not there or not proven
+ * (PEER, USER), or its window cannot be mapped (MAP, SYSTEM, ABSENT). */
 struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address, bool *reads,
                                   struct vmshm_error *e);
 /* Once for each vmshm_peer_get() that set *reads, and before vmshm_peer_put(): the component does not read the peer's
- * memory any more. Its windows are unmapped when no component reads and the peer has ended. */
+ * memory any more. Its windows are unmapped when no component reads and the peer is neither alive nor merely silent. */
 void vmshm_peer_read_end(struct vmshm_peer *peer);
 void vmshm_peer_put(struct vmshm_peer *peer);
 /* Unmap its windows if that is so. For the monitor, under the registry's lock. */
