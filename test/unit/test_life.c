@@ -249,7 +249,7 @@ static void test_count_of_a_slow_end(void **state)
     assert_int_equal(0, side_run_pair(*state, send_and_end_slowly, see_what_was_counted, NULL));
 }
 
-/* A peer that dies when it was proven, but has no endpoint yet: progress was alerted before there was anything to see. */
+/* A peer dies when it was proven, but has no endpoint yet: progress was alerted before there was anything to see. */
 static bool dies_when_proven;
 
 struct vmshm_peer *__real_vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address,

@@ -83,7 +83,8 @@ struct vmshm_registry {
 /* Errors: SYSTEM. */
 int vmshm_registry_init(struct vmshm_registry *registry, struct vmshm_member *member,
                         struct vmshm_events *events, struct vmshm_error *e);
-/* The components must have put all peers that are in the table. Their windows are unmapped when the process leaves the segment. */
+/* The components must have put all peers that are in the table. Their windows are unmapped when the process leaves the
+ * segment. */
 void vmshm_registry_fini(struct vmshm_registry *registry);
 
 /* Call `visit` for each peer in the registry, with the registry's lock held, so it must not call functions that take
@@ -99,7 +100,7 @@ void vmshm_registry_visit(struct vmshm_registry *registry, void (*visit)(struct 
 struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address, bool *reads,
                                   struct vmshm_error *e);
 /* Once for each vmshm_peer_get() that set *reads, and before vmshm_peer_put(): the component does not read the peer's
- * memory any more. Its windows are unmapped when no component reads and the peer is neither alive nor merely silent. */
+ * memory any more. Its windows are unmapped when no component reads and the peer is neither alive nor only silent. */
 void vmshm_peer_read_end(struct vmshm_peer *peer);
 void vmshm_peer_put(struct vmshm_peer *peer);
 /* Unmap its windows if that is so. For the monitor, under the registry's lock. */
