@@ -95,8 +95,8 @@ void vmshm_registry_visit(struct vmshm_registry *registry, void (*visit)(struct 
 /* Get the peer that published the address: it is known, or proven now. The caller holds the peer until
  * vmshm_peer_put(). *reads: the caller also reads its memory, until vmshm_peer_read_end(); false: its windows are
  * unmapped already. The peer may have ended by now, before the component knew that this concerns it: so it looks at
- * vmshm_fate() when it has entered the peer where it looks on an alert. NULL and *e: the peer is not there or not proven
- * (PEER, USER), or its window cannot be mapped (MAP, SYSTEM, ABSENT). */
+ * vmshm_fate() when it has entered the peer where it looks on an alert. NULL and *e: the peer is not there or not
+ * proven (PEER, USER), or its window cannot be mapped (MAP, SYSTEM, ABSENT). */
 struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address, bool *reads,
                                   struct vmshm_error *e);
 /* Once for each vmshm_peer_get() that set *reads, and before vmshm_peer_put(): the component does not read the peer's
