@@ -273,11 +273,12 @@ static void test_next_of_a_slot(void **state)
         peer = find(a, &p);
     }
     assert_true(peer != before && peer->slot == before->slot);
-    assert_false(vmshm_peer_forgive(before));
-    assert_int_equal(VMSHM_FATE_SILENT, vmshm_fate(before));
+    assert_true(!vmshm_peer_forgive(before) && VMSHM_FATE_SILENT == vmshm_fate(before));
+    vmshm_peer_read_end(before);
+    assert_false(vmshm_peer_is_read(before));
     vmshm_fate_set(peer, VMSHM_FATE_SILENT);
     assert_true(vmshm_peer_forgive(peer) && vmshm_is_alive(peer));
-    drop(before);
+    vmshm_peer_put(before);
     drop(peer);
 
     p.address.generation += 1;

@@ -136,9 +136,8 @@ static void replace(struct vmshm_registry *registry, struct vmshm_peer *before)
     if (NULL != before) {
         vmshm_fate_set(before, VMSHM_FATE_LEFT);
         vmshm_alert(registry->events);
-        if (0 == before->readers) {
-            let_go_of_windows(before);
-        }
+        before->replaced = true;
+        vmshm_peer_release_windows(before);
         put(before);
     }
 }
@@ -199,9 +198,10 @@ void vmshm_peer_read_end(struct vmshm_peer *peer)
 void vmshm_peer_release_windows(struct vmshm_peer *peer)
 {
     const int32_t fate = vmshm_fate(peer);
+    /* A silent peer can become alive again, unless it was replaced. */
+    const bool gone = peer->replaced || (VMSHM_FATE_ALIVE != fate && VMSHM_FATE_SILENT != fate);
 
-    /* A silent peer can become alive again. */
-    if (0 == peer->readers && VMSHM_FATE_ALIVE != fate && VMSHM_FATE_SILENT != fate) {
+    if (gone && 0 == peer->readers) {
         let_go_of_windows(peer);
     }
 }

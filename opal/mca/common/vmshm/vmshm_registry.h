@@ -66,6 +66,7 @@ struct vmshm_peer {
     /* Written under the registry's lock. */
     uint32_t readers;                   /* number of components that read its memory */
     uint32_t holders;                   /* reference count, including the registry's own */
+    bool replaced;                      /* its slot has another process; it is not in the registry any more */
 };
 
 struct vmshm_registry {
@@ -100,7 +101,8 @@ void vmshm_registry_visit(struct vmshm_registry *registry, void (*visit)(struct 
 struct vmshm_peer *vmshm_peer_get(struct vmshm_registry *registry, const struct vmshm_address *address, bool *reads,
                                   struct vmshm_error *e);
 /* Once for each vmshm_peer_get() that set *reads, and before vmshm_peer_put(): the component does not read the peer's
- * memory any more. Its windows are unmapped when no component reads and the peer is neither alive nor only silent. */
+ * memory any more. Its windows are unmapped when no component reads and the peer is gone; a silent one can come
+ * back. */
 void vmshm_peer_read_end(struct vmshm_peer *peer);
 void vmshm_peer_put(struct vmshm_peer *peer);
 /* Unmap its windows if that is so. For the monitor, under the registry's lock. */
