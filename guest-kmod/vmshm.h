@@ -65,7 +65,7 @@ int vmshm_inode_make(struct vmshm_dev *dev);
 void vmshm_inode_drop(struct vmshm_dev *dev);
 
 /* vmshm_header.c: read the segment's header and this VM's id. Lock held for writing.
- * 0, -EPROTO or -ENXIO, which the log explains.
+ * 0, -EPROTO or -ENXIO, which the log explains, or -ENOMEM.
  */
 int vmshm_header_read(struct vmshm_dev *dev);
 void vmshm_header_drop(struct vmshm_dev *dev);

@@ -4,7 +4,8 @@
  * rings and the ring's memory were used before, for an earlier process of the same slot.
  *
  * Mirrors, in opal/mca/btl/vmshm/: make_ring, ring_open (btl_vmshm_open.c); make_endpoint
- * (btl_vmshm_endpoint.c; the registry, vmshm_registry.c of the common library, replaces the peer before); take_ring, ring_accept, listen (btl_vmshm_listen.c).
+ * (btl_vmshm_endpoint.c; the registry, vmshm_registry.c of the common library, replaces the peer before); take_ring,
+ * ring_accept, listen (btl_vmshm_listen.c), check_entry, check_ring (btl_vmshm_check.c).
  *
  * The process before has left; its ring stands in the table still, and its messages in the ring.
  * The sender empties the place, makes the ring anew in the very same memory (the stack of free

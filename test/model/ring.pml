@@ -7,8 +7,10 @@
  *             (btl_vmshm_ring.h); send, try_send, flush (btl_vmshm_send.c);
  *             send_now, send_short (btl_vmshm_sendi.c); make_ring, ring_grow, reclaim (btl_vmshm_open.c); cell_take,
  *             cell_give, ring_give (btl_vmshm_memory.c); take_leave (btl_vmshm_attend.c)
- *   receiver  take_messages, take, take_cell, take_short, check_silent, show_head (btl_vmshm_poll.c);
- *             ring_follow, take_ring (btl_vmshm_listen.c); attend_to (btl_vmshm_attend.c)
+ *   receiver  take_messages, take, take_cell, take_short, show_head (btl_vmshm_poll.c);
+ *             ring_follow, take_ring (btl_vmshm_listen.c); attend_to (btl_vmshm_attend.c); what each reads of the
+ *             other: check_slots, check_cell, check_silent, heed_ack, check_acked, check_consumed
+ *             (btl_vmshm_check.h, btl_vmshm_check.c)
  *   monitor   tick (vmshm_monitor.c), fate_look (vmshm_fate.c), both in opal/mca/common/vmshm
  *
  * Shape of an instance, by -D:

@@ -4,7 +4,8 @@
  * pulls that come in another order than the streams were offered in.
  *
  * Mirrors, in opal/mca/btl/vmshm/: register_mem, stream_pulled, offer_again, next_stream, stream_push,
- * deregister_mem (btl_vmshm_push.c); get, take_chunk, stream_take (btl_vmshm_get.c).
+ * deregister_mem (btl_vmshm_push.c); get, take_chunk, stream_take (btl_vmshm_get.c), check_chunk, check_place
+ * (btl_vmshm_check.c).
  *
  * Each stream must arrive whole and once, whatever the sender sent ahead and the receiver dropped,
  * and nobody may wait for ever. A stream may also be withdrawn without a pull (the upper layer sends

@@ -21,7 +21,7 @@ export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export VT_SPAWN_WRAPPER=$top/test/mpi/as-vm.sh VT_THRESHOLDS=8192
 
 # The unit tests that need no tool of the build.
-units=(test_attach test_broken test_chunk test_clients test_flood test_format test_identity test_life test_lock
+units=(test_attach test_broken test_chunk test_clients test_components test_flood test_format test_identity test_life test_lock
     test_lock_access test_look test_lost test_member test_next test_owner test_peer test_provider test_quarantine
     test_reader test_reap test_ring test_segment test_shortage test_stream test_window)
 

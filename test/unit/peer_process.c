@@ -103,3 +103,15 @@ void peer_reap(const char *dir)
     assert_int_equal(VMSHM_OK, vmshm_join(&o.join, &sibling, &e));
     vmshm_leave(&sibling);
 }
+
+struct vmshm_attached *attach(const char *dir, uint32_t vm, vmshm_tick_fn tick)
+{
+    const struct vmshm_attach_options o = attach_options(dir, vm);
+    struct vmshm_attached *a;
+    struct vmshm_error e;
+
+    if (VMSHM_OK != vmshm_attach(&o, tick, &a, &e)) {
+        fail_msg("%s: %s: %s", e.file, e.field, e.detail);
+    }
+    return a;
+}

@@ -22,6 +22,8 @@ struct peer_process {
 
 /* How a process of that VM attaches to dir/segment. */
 struct vmshm_attach_options attach_options(const char *dir, uint32_t vm);
+/* This one does, and it must work. */
+struct vmshm_attached *attach(const char *dir, uint32_t vm, vmshm_tick_fn tick);
 
 /* It has joined, and WORD and ~WORD stand at its two places, when this returns. */
 void peer_start(struct peer_process *p, const char *dir);

@@ -30,18 +30,6 @@ static void tick_b(void)
     (void) vmshm_fetch_add(&ticks_b, 1);
 }
 
-static struct vmshm_attached *attach(const char *dir, uint32_t vm, vmshm_tick_fn tick)
-{
-    const struct vmshm_attach_options o = attach_options(dir, vm);
-    struct vmshm_attached *a;
-    struct vmshm_error e;
-
-    if (VMSHM_OK != vmshm_attach(&o, tick, &a, &e)) {
-        fail_msg("%s: %s: %s", e.file, e.field, e.detail);
-    }
-    return a;
-}
-
 static struct vmshm_peer *find(struct vmshm_attached *a, const struct peer_process *p)
 {
     struct vmshm_error e;
@@ -61,14 +49,19 @@ static void drop(struct vmshm_peer *peer)
     vmshm_peer_put(peer);
 }
 
-/* Until the monitor has found it out, and said so. */
-static void await_fate(const struct vmshm_attached *a, const struct vmshm_peer *peer, int32_t fate)
+static uint32_t alerts_of(const struct vmshm_attached *a)
 {
-    for (int i = 0; vmshm_is_alive(peer) && i < 1000; ++i) {
+    return vmshm_load_acquire(&a->events.alerts);
+}
+
+/* Until the monitor has found it out, and has alerted after `before`. */
+static void await_fate(const struct vmshm_attached *a, const struct vmshm_peer *peer, int32_t fate, uint32_t before)
+{
+    for (int i = 0; (vmshm_is_alive(peer) || before == alerts_of(a)) && i < 1000; ++i) {
         pause_ms(10);
     }
     assert_int_equal(fate, vmshm_fate(peer));
-    assert_true(vmshm_load_acquire(&a->events.alerts) > 0);
+    assert_true(before != alerts_of(a));
 }
 
 static void test_find_a_peer_and_see_it_die(void **state)
@@ -76,6 +69,7 @@ static void test_find_a_peer_and_see_it_die(void **state)
     struct vmshm_attached *a = attach(*state, 0, NULL);
     struct peer_process p;
     struct vmshm_peer *peer;
+    uint32_t before;
     const uint64_t *word;
 
     peer_start(&p, *state);
@@ -95,9 +89,10 @@ static void test_find_a_peer_and_see_it_die(void **state)
     assert_null(vmshm_peer_control(peer, peer->control.length, 8));
     assert_true(vmshm_is_alive(peer));
 
+    before = alerts_of(a);
     peer_kill(&p);
     peer_reap(*state);
-    await_fate(a, peer, VMSHM_FATE_DEAD);
+    await_fate(a, peer, VMSHM_FATE_DEAD, before);
     vmshm_peer_read_end(peer);
     assert_null(vmshm_peer_memory(peer, p.place, sizeof *word));
     vmshm_peer_put(peer);
@@ -109,18 +104,21 @@ static void test_see_it_leave_and_break(void **state)
     struct vmshm_attached *a = attach(*state, 0, NULL);
     struct peer_process p;
     struct vmshm_peer *peer;
+    uint32_t before;
 
     peer_start(&p, *state);
     peer = find(a, &p);
+    before = alerts_of(a);
     assert_int_equal(1, write(p.sockets[0], "l", 1));
     peer_end(&p, 0);
-    await_fate(a, peer, VMSHM_FATE_LEFT);
+    await_fate(a, peer, VMSHM_FATE_LEFT, before);
     drop(peer);
 
     peer_start(&p, *state);
     peer = find(a, &p);
+    before = alerts_of(a);
     assert_int_equal(1, write(p.sockets[0], "b", 1));
-    await_fate(a, peer, VMSHM_FATE_BROKEN);
+    await_fate(a, peer, VMSHM_FATE_BROKEN, before);
     assert_string_equal("process", peer->broken_field);
     assert_true(vmshm_is_unreadable(peer));
     drop(peer);
@@ -205,6 +203,7 @@ static void test_shared_peer(void **state)
     struct vmshm_attached *a = attach(*state, 0, tick_a);
     struct peer_process p;
     struct vmshm_peer *peer;
+    uint32_t before;
     struct vmshm_error e;
     bool reads;
 
@@ -218,9 +217,10 @@ static void test_shared_peer(void **state)
     vmshm_peer_read_end(peer);
     assert_ptr_equal(peer, find(a, &p));
     assert_true(WORD == *(const uint64_t *) vmshm_peer_memory(peer, p.place, 8));
+    before = alerts_of(a);
     peer_kill(&p);
     peer_reap(*state);
-    await_fate(a, peer, VMSHM_FATE_DEAD);
+    await_fate(a, peer, VMSHM_FATE_DEAD, before);
     assert_true(WORD == *(const uint64_t *) vmshm_peer_memory(peer, p.place, 8));
     drop(peer);
     assert_null(vmshm_peer_memory(peer, p.place, 8));
@@ -278,6 +278,8 @@ static void test_next_of_a_slot(void **state)
     assert_false(vmshm_peer_is_read(before));
     vmshm_fate_set(peer, VMSHM_FATE_SILENT);
     assert_true(vmshm_peer_forgive(peer) && vmshm_is_alive(peer));
+    vmshm_fate_set(peer, VMSHM_FATE_NO_MEMORY);
+    assert_true(vmshm_peer_forgive(peer) && VMSHM_FATE_NO_MEMORY == vmshm_fate(peer));
     vmshm_peer_put(before);
     drop(peer);
 
@@ -291,96 +293,6 @@ static void test_next_of_a_slot(void **state)
     vmshm_detach(NULL);
 }
 
-/* Pieces come back as what they were; what is vital finds memory when nothing else does. */
-static void test_arena(void **state)
-{
-    struct vmshm_attached *a = attach(*state, 0, NULL);
-    struct vmshm_arena *arena = &a->arena;
-    uint64_t piece, last = 0;
-    struct vmshm_error e;
-
-    while (0 != (piece = vmshm_arena_take(arena, 1000, false))) {
-        last = piece;
-    }
-    assert_int_equal(3, arena->count);
-    assert_true(0 != vmshm_arena_take(arena, 1000, true));
-    vmshm_arena_give(arena, last, 1000, false);
-    assert_int_equal(0, vmshm_arena_take(arena, 2000, false));
-    assert_true(last == vmshm_arena_take(arena, 1000, false));
-    /* Memory of what is vital does not serve the rest. */
-    piece = vmshm_arena_take(arena, 1000, true);
-    assert_true(0 != piece);
-    vmshm_arena_give(arena, piece, 1000, true);
-    assert_int_equal(0, vmshm_arena_take(arena, 1000, false));
-    assert_true(piece == vmshm_arena_take(arena, 1000, true));
-    assert_false(vmshm_arena_refusal(arena, &e));       /* it was this process's own limit */
-    /* A further component gets what it begins with nevertheless. */
-    (void) attach(*state, 0, tick_a);
-    assert_int_equal(4, arena->count);
-    assert_true(0 != vmshm_arena_take(arena, 60000, false));
-    vmshm_detach(tick_a);
-    vmshm_detach(NULL);
-}
-
-#define TICK(n) static void tick_##n(void) { }
-TICK(1) TICK(2) TICK(3) TICK(4) TICK(5) TICK(6) TICK(7)
-static const vmshm_tick_fn further[] = { tick_1, tick_2, tick_3, tick_4, tick_5, tick_6, tick_7 };
-
-/* However often a further component comes and goes, or is refused, no memory is lost. */
-static void test_comes_and_goes(void **state)
-{
-    const struct vmshm_attach_options o = attach_options(*state, 0);
-    struct vmshm_attached *a = attach(*state, 0, NULL), *none;
-    struct vmshm_error e;
-    uint64_t reserved;
-    uint32_t windows;
-
-    (void) attach(*state, 0, tick_a);
-    vmshm_detach(tick_a);
-    assert_int_equal(VMSHM_ERR_FIELD, vmshm_attach(&o, NULL, &none, &e));
-    windows = a->arena.count;
-    reserved = a->arena.windows[windows - 1].reserved;
-    for (int i = 0; i < 100; ++i) {
-        (void) attach(*state, 0, tick_a);
-        vmshm_detach(tick_a);
-    }
-    assert_int_equal(windows, a->arena.count);
-    assert_true(reserved == a->arena.windows[windows - 1].reserved);
-    assert_int_equal(VMSHM_MAX_COMPONENTS - 1, sizeof further / sizeof further[0]);
-    for (int i = 0; i < VMSHM_MAX_COMPONENTS - 1; ++i) {
-        (void) attach(*state, 0, further[i]);
-    }
-    windows = a->arena.count;
-    for (int i = 0; i < 100; ++i) {
-        assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_b, &none, &e));
-    }
-    assert_int_equal(windows, a->arena.count);
-    for (int i = 0; i < VMSHM_MAX_COMPONENTS - 1; ++i) {
-        vmshm_detach(further[i]);
-    }
-    vmshm_detach(NULL);
-}
-
-/* What fails leaves nothing behind. */
-static void test_refused(void **state)
-{
-    struct vmshm_attach_options o = attach_options(*state, 0);
-    struct vmshm_attached *a, *none;
-    struct vmshm_error e;
-
-    o.arena.first_bytes = 2 * UNIT_SECTION;
-    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, NULL, &none, &e));
-    o.join.vm_id = 1;
-    o.join.segment = unit_path(*state, "nothing");
-    assert_int_equal(VMSHM_ERR_ABSENT, vmshm_attach(&o, NULL, &none, &e));
-    a = attach(*state, 0, NULL);
-    o.arena.first_bytes = 2 * UNIT_SECTION;
-    assert_int_equal(VMSHM_ERR_FULL, vmshm_attach(&o, tick_a, &none, &e));
-    assert_null(none);
-    assert_true(0 != vmshm_arena_take(&a->arena, 100, false));
-    vmshm_detach(NULL);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,9 +303,6 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_shared_peer, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_death_of_an_unread_peer, unit_setup_segment, unit_teardown),
         cmocka_unit_test_setup_teardown(test_next_of_a_slot, unit_setup_segment, unit_teardown),
-        cmocka_unit_test_setup_teardown(test_arena, unit_setup_segment, unit_teardown),
-        cmocka_unit_test_setup_teardown(test_comes_and_goes, unit_setup_segment, unit_teardown),
-        cmocka_unit_test_setup_teardown(test_refused, unit_setup_segment, unit_teardown),
     };
 
     return cmocka_run_group_tests_name("attached", tests, NULL, NULL);

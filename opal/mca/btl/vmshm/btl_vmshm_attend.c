@@ -99,7 +99,7 @@ static void tell_gone(const mca_btl_vmshm_endpoint_t *endpoint)
                        endpoint->peer->broken_why);
     } else if (VMSHM_FATE_NO_MEMORY == fate) {
         opal_show_help("help-btl-vmshm.txt", "no ring", true, name, c->attached->arena.count,
-                       c->max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / VMSHM_TICKS_PER_SECOND);
+                       c->attached->arena.max_windows, MCA_BTL_VMSHM_NO_RING_TICKS / VMSHM_TICKS_PER_SECOND);
     } else {
         opal_show_help("help-btl-vmshm.txt", "peer gone", true, name, reason_of(endpoint));
     }
@@ -127,18 +127,6 @@ static bool is_connected(const mca_btl_vmshm_endpoint_t *endpoint)
     return mca_btl_vmshm_is_connected(NULL == proc ? &said : &proc->proc_name);
 }
 
-/* A silent peer that is not connected counts as alive again. False: its process no longer exists, its slot was
- * reused. */
-static bool forgive_silence(mca_btl_vmshm_endpoint_t *endpoint)
-{
-    const bool present = vmshm_peer_forgive(endpoint->peer);
-
-    if (present) {
-        mca_btl_vmshm_look_again(endpoint->peer->vm);       /* its bell may have rung meanwhile */
-    }
-    return present;
-}
-
 /* Report the loss of the peer if it is connected. Otherwise set `untold`, to check again later: the peer may become
  * connected, as MPI_Comm_accept may not have created the communicator yet. */
 static void tell_if_connected(mca_btl_vmshm_endpoint_t *endpoint)
@@ -162,10 +150,10 @@ static void attend_to(mca_btl_vmshm_endpoint_t *endpoint)
     }
     /* Its silence does no harm as long as it is not connected. */
     if (VMSHM_FATE_SILENT == fate && !is_connected(endpoint)) {
-        if (forgive_silence(endpoint)) {
+        if (vmshm_peer_forgive(endpoint->peer)) {
             return;
         }
-        is_no_more = true;
+        is_no_more = true;              /* its slot was reused */
     }
     if (!mca_btl_vmshm_is_unreadable(endpoint)) {
         /* What it sent before it ended is complete and must be delivered, even from a ring that was not
@@ -288,7 +276,7 @@ void mca_btl_vmshm_attend(void)
         if (has_peer) {
             vmshm_store_relaxed(&c->silence_noted[vm], true);
             opal_show_help("help-btl-vmshm.txt", "vm silent", true, vm, c->silence_warning,
-                           c->silence_limit);
+                           c->attached->monitor.silence_limit);
         }
     }
     vmshm_store_relaxed(&c->untold, false);

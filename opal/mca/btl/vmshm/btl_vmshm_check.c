@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Modelled in test/model/connect.pml, head.pml and ring.pml: change both. */
+/* Modelled in test/model/connect.pml, head.pml, ring.pml and streams.pml: change both. */
 #include "opal_config.h"
 
 #include "btl_vmshm_check.h"

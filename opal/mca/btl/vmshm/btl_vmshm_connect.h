@@ -34,8 +34,6 @@ bool mca_btl_vmshm_entry_set(uint64_t table, const mca_btl_vmshm_endpoint_t *pee
 /* --- btl_vmshm_listen.c */
 /* Check one VM's bell; if it rang, accept the rings for us. Called by the poller only. */
 void mca_btl_vmshm_listen(uint32_t vm);
-/* Have the next mca_btl_vmshm_listen() search that VM's processes even if its bell did not ring. */
-void mca_btl_vmshm_look_again(uint32_t vm);
 /* If the peer has a ring for us, start receiving from it. Called by the poller only. */
 void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint);
 /* Continue with the peer's next, larger ring. False: the peer is broken, *why says how. */

@@ -12,9 +12,18 @@
 /* A dummy head for peers that are gone: nobody reads it. */
 static struct vmshm_head nobodys_head;
 
-void mca_btl_vmshm_look_again(uint32_t vm)
+/* Scan the VM's processes again although its bell has not rung. */
+static void look_again(uint32_t vm)
 {
     vmshm_store_relaxed(&mca_btl_vmshm_context.unheard[vm], 2);
+}
+
+/* A silent peer may come back, see vmshm_peer_forgive(). */
+static bool is_running(const mca_btl_vmshm_endpoint_t *endpoint)
+{
+    const int32_t fate = vmshm_fate(endpoint->peer);
+
+    return VMSHM_FATE_ALIVE == fate || VMSHM_FATE_SILENT == fate;
 }
 
 /* Receive from the ring at `offset` from now on. */
@@ -77,9 +86,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
 {
     mca_btl_vmshm_context_t *c = &mca_btl_vmshm_context;
     const uint64_t offset = mca_btl_vmshm_check_entry(endpoint, vmshm_rings_offset());
-    const int32_t fate = vmshm_fate(endpoint->peer);
-    /* A silent peer may come back, see vmshm_peer_forgive(). */
-    const bool alive = VMSHM_FATE_ALIVE == fate || VMSHM_FATE_SILENT == fate;
+    const bool alive = is_running(endpoint);
     const char *why = NULL;
 
     if (0 == offset || mca_btl_vmshm_is_unreadable(endpoint)) {
@@ -92,7 +99,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
         if (NULL != why) {
             vmshm_peer_broken(endpoint->peer, "ring", why);
         } else if (alive && 0 == endpoint->in.head_offset) {
-            mca_btl_vmshm_look_again(endpoint->peer->vm);   /* out of memory: retry */
+            look_again(endpoint->peer->vm);   /* out of memory: retry */
         }
         return;
     }
@@ -106,7 +113,7 @@ void mca_btl_vmshm_ring_accept(mca_btl_vmshm_endpoint_t *endpoint)
     vmshm_store_release(&endpoint->in.my_head->from, endpoint->peer->nonce);
     if (!roster_add(endpoint)) {
         endpoint->in.ring = NULL;
-        mca_btl_vmshm_look_again(endpoint->peer->vm);
+        look_again(endpoint->peer->vm);
         return;
     }
     if (alive) {
@@ -142,7 +149,7 @@ void mca_btl_vmshm_key_add(const uint8_t key[16])
         memcpy(c->keys[c->key_count++], key, 16);
         for (uint32_t vm = 0; vm < VMSHM_MAX_VMS; ++vm) {
             if (0 != vmshm_load_relaxed(&c->unheard[vm])) {
-                mca_btl_vmshm_look_again(vm);
+                look_again(vm);
             }
         }
     }
@@ -217,8 +224,7 @@ void mca_btl_vmshm_listen(uint32_t vm)
             /* Otherwise its messages would wait forever. */
             vmshm_peer_unmapped(&c->attached->registry, NULL, &e);
         }
-        if (NULL != endpoint && NULL == endpoint->in.ring
-            && mca_btl_vmshm_is_alive(endpoint)) {
+        if (NULL != endpoint && NULL == endpoint->in.ring && is_running(endpoint)) {
             mca_btl_vmshm_ring_accept(endpoint);
         }
     }

@@ -42,7 +42,7 @@ static int add_window(struct vmshm_arena *arena, uint64_t bytes, uint64_t reserv
 
     if (VMSHM_OK == rc) {
         w->length = vmshm_align_up(bytes, VMSHM_GRANULE_BYTES);
-        w->used = 0;
+        w->start = w->used = w->live = 0;
         w->reserved = reserved;
         arena->count += 1;
     }
@@ -72,7 +72,7 @@ int vmshm_arena_init(struct vmshm_arena *arena, struct vmshm_member *member, str
         }
         vmshm_pause_us(100000);
     }
-    arena->windows[0].used = control_bytes;
+    arena->windows[0].start = arena->windows[0].used = control_bytes;
     pthread_mutex_init(&arena->lock, NULL);
     return VMSHM_OK;
 }
@@ -110,7 +110,7 @@ int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vita
     } else if (VMSHM_OK != rc) {
         *window = arena->count;
         rc = add_window(arena, all, vital_bytes, e);
-        /* It does not count as one of those by which the arena may grow. */
+        /* As long as there may be more, it does not count as one of those by which the arena may grow. */
         arena->max_windows += VMSHM_OK == rc && arena->max_windows < VMSHM_ARENA_MAX_WINDOWS;
     }
     pthread_mutex_unlock(&arena->lock);
@@ -223,6 +223,34 @@ static bool push(struct vmshm_arena_pieces *pieces, uint64_t offset)
     return true;
 }
 
+/* The window of a piece. */
+static struct vmshm_arena_window *window_of(struct vmshm_arena *arena, uint64_t offset)
+{
+    struct vmshm_arena_window *w = arena->windows;
+
+    while (!vmshm_range_inside(offset, 1, w->offset, w->length)) {
+        ++w;
+    }
+    return w;
+}
+
+/* All pieces of the window are free: forget them, so that its memory serves other sizes, too. Lock held. */
+static void restart(struct vmshm_arena *arena, struct vmshm_arena_window *w)
+{
+    for (uint32_t i = 0; i < arena->sizes; ++i) {
+        struct vmshm_arena_pieces *pieces = &arena->pieces[i];
+        uint32_t kept = 0;
+
+        for (uint32_t n = 0; n < pieces->count; ++n) {
+            if (!vmshm_range_inside(pieces->items[n], 1, w->offset, w->length)) {
+                pieces->items[kept++] = pieces->items[n];
+            }
+        }
+        pieces->count = kept;
+    }
+    w->used = w->start;
+}
+
 uint64_t vmshm_arena_take(struct vmshm_arena *arena, uint64_t bytes, bool vital)
 {
     struct vmshm_arena_pieces *pieces;
@@ -233,6 +261,9 @@ uint64_t vmshm_arena_take(struct vmshm_arena *arena, uint64_t bytes, bool vital)
     pieces = pieces_of(arena, bytes, vital);
     offset = NULL != pieces && pieces->count > 0 ? pieces->items[--pieces->count]
                                                  : carve(arena, bytes, vital);
+    if (0 != offset) {
+        window_of(arena, offset)->live += bytes;
+    }
     pthread_mutex_unlock(&arena->lock);
     return offset;
 }
@@ -240,6 +271,7 @@ uint64_t vmshm_arena_take(struct vmshm_arena *arena, uint64_t bytes, bool vital)
 void vmshm_arena_give(struct vmshm_arena *arena, uint64_t offset, uint64_t bytes, bool vital)
 {
     struct vmshm_arena_pieces *pieces;
+    struct vmshm_arena_window *w;
 
     bytes = vmshm_align_up(bytes, VMSHM_LINE_BYTES);
     pthread_mutex_lock(&arena->lock);
@@ -247,9 +279,14 @@ void vmshm_arena_give(struct vmshm_arena *arena, uint64_t offset, uint64_t bytes
     if (NULL == pieces) {
         pieces = pieces_add(arena, bytes, vital);
     }
-    /* If the list cannot grow, the piece stays unused until the process ends, which does no harm. */
+    /* If the list cannot grow, the piece stays unused until the window is carved anew, which does no harm. */
     if (NULL != pieces) {
         (void) push(pieces, offset);
+    }
+    w = window_of(arena, offset);
+    w->live -= bytes;
+    if (0 == w->live) {
+        restart(arena, w);
     }
     pthread_mutex_unlock(&arena->lock);
 }

@@ -21,7 +21,9 @@
 struct vmshm_arena_window {
     uint64_t offset;                    /* in the segment */
     uint64_t length;                    /* bytes */
+    uint64_t start;                     /* bytes at its front that are the caller's: the control window's tables */
     uint64_t used;                      /* bytes carved so far, from the front */
+    uint64_t live;                      /* of these, allocated and not freed */
     uint64_t reserved;                  /* bytes of the rest that only vital allocations may use */
     uint32_t index;                     /* in the section's window table */
 };
@@ -74,8 +76,8 @@ int vmshm_arena_provide(struct vmshm_arena *arena, uint64_t bytes, uint64_t vita
 /* The component has gone: undo the reservation for vital allocations. */
 void vmshm_arena_unprovide(struct vmshm_arena *arena, uint64_t vital_bytes, uint32_t window);
 
-/* Allocate `bytes`, rounded up to cache lines and aligned to a line: a freed piece if there is one, else new memory,
- * which is zero. vital: a peer cannot be reached without it; a part of each window is reserved for such allocations.
+/* Allocate `bytes`, rounded up to cache lines and aligned to a line: a freed piece if there is one, else new memory. A
+ * window whose pieces have all been freed is carved anew. The content is undefined. vital: a peer cannot be reached without it; a part of each window is reserved for such allocations.
  * Returns 0 if there is no memory now; vmshm_arena_refusal() says why. */
 uint64_t vmshm_arena_take(struct vmshm_arena *arena, uint64_t bytes, bool vital);
 /* Free a piece that no peer reads any more. bytes and vital must be those of the allocation. */

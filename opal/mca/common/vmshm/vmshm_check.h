@@ -10,9 +10,9 @@
  *
  *   data                     check                                         function
  *
- *   a process entry          copied as a whole; live, generation, nonce,   vmshm_peer_read(), vmshm_peer_prove()
- *                            user; the kernel module compares its job's
- *                            key (vmshm_kmod_find())
+ *   a process entry          copied as a whole; live, generation, user;    vmshm_peer_read(), vmshm_peer_prove()
+ *                            nonce and generation now and then;            vmshm_is_overwritten() (vmshm_fate.h)
+ *                            its job's key by the kernel module            vmshm_kmod_find()
  *   a window entry           live, owned by that process, inside its       vmshm_reader_enter(), vmshm_reader_find();
  *                            heap, no overlap with another window          with the kernel module
  *                                                                          guest-kmod/vmshm_found.c

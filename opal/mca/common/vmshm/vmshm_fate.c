@@ -78,13 +78,15 @@ bool vmshm_peer_forgive(struct vmshm_peer *peer)
 {
     struct vmshm_registry *registry = peer->registry;
     const uint64_t place = vmshm_proc_index(&registry->member->segment.header, peer->vm, peer->slot);
+    int32_t silent = VMSHM_FATE_SILENT;
     bool present;
 
     /* A peer is taken out of the registry, and its fate set, under this lock: either before or after this block. */
     pthread_mutex_lock(&registry->lock);
     present = peer == registry->table[place];
+    /* Another component may have done it already, and something else become of the peer since. */
     if (present) {
-        vmshm_store_release(&peer->fate, VMSHM_FATE_ALIVE);
+        (void) vmshm_compare_exchange(&peer->fate, &silent, VMSHM_FATE_ALIVE);
     }
     pthread_mutex_unlock(&registry->lock);
     if (!present) {
